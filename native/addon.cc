@@ -5,8 +5,9 @@
 
 #include "aead.h"
 #include "cut.h"
+
 #ifdef LATTICE_SESSION
-#include "session.h"
+void register_session(napi_env env, napi_value exports);  // session*.cc
 #endif
 
 NAPI_MODULE_INIT() {

@@ -19,8 +19,8 @@ include=../node_modules/node-api-headers/include
 
 cxx=${CXX:-c++}
 flags="-O2 -std=c++20 -fPIC -fvisibility=hidden -Wall -Wextra -Werror -pthread $extra ${CXXFLAGS:-}"
-# session.cc registers the FUSE session; the rest of the addon also builds without it.
-[ -f session.cc ] && flags="$flags -DLATTICE_SESSION"
+# The FUSE session registers itself here; the rest of the addon also builds without it.
+if grep -qs '^void register_session' session*.cc; then flags="$flags -DLATTICE_SESSION"; fi
 
 out=build/$name.node
 objects=build/$name
