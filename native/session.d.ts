@@ -1,0 +1,114 @@
+// The addon's FUSE session and file buffers, as JavaScript sees them (native/session*.cc, table*.cc).
+// Hand-written; one FileTable per process-wide vault mount, one Session per mounted directory.
+
+/** Attributes cross the boundary as one Float64Array of 12 in the order of `Attr` in
+ *  src/vault/buffers.ts: mode nlink uid gid rdev size atimeSec atimeNsec mtimeSec mtimeNsec ctimeSec
+ *  ctimeNsec. */
+export type PackedAttr = Float64Array
+
+/** Events are drained as packed Float64Array rows of 5: kind, ino, a, b, c.
+ *  1 need(offset, length, sequential)  2 dirty  3 full  4 flush  5 released  6 pressure  7 forgotten
+ *  8 fetchDone(fetchId, result 0 filled 1 stale 2 damaged 3 io-error)  9 ended(reason: 1 unmounted, 2 error errno)
+ *  10 interrupt(unique) for a request that JavaScript holds */
+export interface FileTable {
+  close(): void
+  /** Limits in bytes: dirty memory (writers are parked above), clean cache. */
+  setLimits(dirtyBytesMax: number, cleanBytesMax: number): void
+  attach(ino: number, attr: PackedAttr): void
+  openData(ino: number): void
+  attrs(ino: number, into: PackedAttr): boolean
+  setAttrs(ino: number, mask: number, attr: PackedAttr): void
+  changeAttrs(ino: number, mask: number, attr: PackedAttr): void
+  /** Rows of 14: ino, mask, then the 12 of PackedAttr. Returns the number of rows written (0 = none). */
+  takeDirtyAttrs(into: Float64Array): number
+  watchForget(ino: number): void
+  write(ino: number, offset: number, bytes: Uint8Array): boolean
+  read(ino: number, offset: number, length: number): Uint8Array | undefined
+  truncate(ino: number, sizeBytes: number): void
+  zero(ino: number, offset: number, length: number, mayGrow: boolean): void
+  /** Rows of 4: offset, length, state (1 dirty 2 frozen 3 clean), hole (0/1). */
+  overlay(ino: number, offset: number, end: number): Float64Array
+  /** [job, dataBytes, 12 attributes, then rows of 3: offset, length, hole], or undefined. */
+  freeze(ino: number): Float64Array | undefined
+  readFrozen(job: number, offset: number, into: Uint8Array): number
+  settle(job: number, ok: boolean, thawBegin: number): void
+  baseEpoch(ino: number): number
+  replaceBase(ino: number, offset: number, length: number): void
+  /** 0 filled, 1 stale. */
+  fill(ino: number, epoch: number, offset: number, bytes: Uint8Array): number
+  /** Bundle pieces as rows of 6 (offset, length, fd, bundleOffset, bundleBytes, plainOffset); the
+   *  others go through fill. Runs on the addon's fetch threads (2); ends with event 8. Returns fetchId. */
+  fetch(ino: number, epoch: number, rows: Float64Array): number
+  /** The bundle key of an epoch, for fetch. */
+  setBundleKey(epochId: Uint8Array, key: Uint8Array): void
+  fail(ino: number, offset: number, length: number, errno: number): void
+  reportError(ino: number, errno: number): void
+  takeError(ino: number): number
+  openCount(ino: number): number
+  dirtyBytes(ino: number): number
+  isDirty(ino: number): boolean
+  /** [dirtyBytes, cleanBytes, records, parkedReads, parkedWrites, slabsInUse] */
+  totals(): Float64Array
+  drop(ino: number): void
+  /** A number by which seal workers (other threads, same process) reach the same table. */
+  readonly handle: number
+}
+
+export interface SessionOptions {
+  /** The device (/dev/fuse, already mounted on) or one end of a SOCK_SEQPACKET pair (fake kernel). The
+   *  session owns it from now on. */
+  fd: number
+  table: FileTable
+  readOnly: boolean
+  /** Called on the JavaScript thread when requests or events wait; coalesced (uv_async). */
+  onWake: () => void
+  /** max_write in bytes (1 MiB), attribute and entry lifetimes in seconds (3600). */
+  maxWriteBytes: number
+  lifetimeSec: number
+}
+
+export interface Session {
+  /** Requests for JavaScript as whole FUSE messages (header and body) in one shared arena:
+   *  `into` gets rows of 2 (offset, length); returns the number of rows. A request stays valid until
+   *  release() is called with the number of requests that were handled, in order of take(). */
+  readonly requests: ArrayBuffer
+  take(into: Uint32Array): number
+  release(count: number): void
+  /** Replies: `count` records in `packed`, each: u32 total length of the record (8-aligned), i32 error (0 or
+   *  -errno), u64 unique, then the payload. For LOOKUP, CREATE, MKNOD, MKDIR, SYMLINK, LINK, TMPFILE
+   *  (entry replies), READDIRPLUS, GETATTR and SETATTR replies the session registers inode records, counts
+   *  lookups and opens, and puts its own authoritative size and times into the attributes before it
+   *  writes them to the device. */
+  reply(packed: Uint8Array, count: number): void
+  /** Events of table and session. Returns rows written. */
+  takeEvents(into: Float64Array): number
+  setStatfs(kstatfs: Uint8Array): void
+  /** kind 1 inval-inode(ino, offset, length) 2 inval-entry(parent, name) 3 delete(parent, child, name)
+   *  Written by the notify thread after replies in flight are drained. */
+  notify(kind: number, ino: number, a: number, b: number, name?: Uint8Array): void
+  /** [requests read, answered natively, handed to JavaScript, replies, wakes, landing hits] */
+  stats(): Float64Array
+  /** Stops the threads; every waiting request gets ENOTCONN or EINTR. Idempotent. */
+  close(): void
+}
+
+export function createFileTable(): FileTable
+/** In a worker: the table that another thread made. Only readFrozen may be called on it. */
+export function openFileTable(handle: number): Pick<FileTable, 'readFrozen'>
+export function createSession(options: SessionOptions): Session
+/** mount(2) as root: opens /dev/fuse and mounts; returns the descriptor. Throws with `errno` set. */
+export function mountDirect(source: string, directory: string, fsname: string, flags: number, options: string): number
+/** umount2(2). flags: 2 = MNT_DETACH. Throws with `errno`. */
+export function unmountDirect(directory: string, flags: number): void
+/** fusermount3 child with _FUSE_COMMFD on a socket pair: returns [pid-exit-status, fd] semantics hidden: fd. */
+export function mountWithHelper(directory: string, options: string): Promise<number>
+/** SOCK_SEQPACKET pair for the fake kernel in tests. */
+export function socketPair(): [number, number]
+/** Forced-sync statx of a path off the JavaScript thread: resolves to errno (0 = alive). */
+export function probeMount(directory: string): Promise<number>
+/** One datagram to $NOTIFY_SOCKET (path or @abstract). Returns errno. */
+export function sdNotify(socketPath: string, message: string): number
+/** prctl(PR_SET_DUMPABLE, 0) and RLIMIT_CORE 0. */
+export function disableCoreDumps(): void
+/** pwrite (all of it) and fdatasync on one pool thread: one hop. Resolves when durable. */
+export function writeAndSync(fd: number, offset: number, bytes: Uint8Array): Promise<void>
