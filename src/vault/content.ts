@@ -1,0 +1,71 @@
+// ContentStore: the port between open files (vault/files.ts) and sealed storage (chunks/). Plaintext
+// goes in as frozen jobs and comes out as read plans; everything below it is sealed.
+
+import type { FrozenJob, ReadPiece } from './buffers.ts'
+import type { Content } from '../ops/types.ts'
+
+/**
+ * The content of one open file while it changes: a committed manifest plus edits, lazily loaded.
+ * Owned by one open file; not shared. Lookups and edits of small files are synchronous in effect;
+ * tree nodes that are not cached make them asynchronous.
+ */
+export interface WorkingContent {
+  readonly sizeBytes: number
+  /** Sets the size: cuts, or grows by a hole. */
+  resize(sizeBytes: number): void
+  /** True when it differs from the last Content that commit() returned or that it was opened with. */
+  readonly changed: boolean
+}
+
+export interface SealOptions {
+  /** The file is settled (close, rename over, sync): the uncertain tail is cut too. Otherwise bytes
+   *  from `sealedEnd` on stay dirty. */
+  final: boolean
+  /** Someone waits (fsync): close the open bundle at once. */
+  urgent: boolean
+}
+
+export interface Sealed {
+  /** Bytes of the job below this offset are sealed, and the working content names them. */
+  sealedEnd: number
+}
+
+export interface ContentStore {
+  open(content: Content | undefined, sizeBytes: number): WorkingContent
+  /**
+   * Cuts, dedups and seals what the job froze and splices it into the working content. Small jobs
+   * (<= 16 KiB in all) run on the calling thread and land in the journal as loose chunks or inline
+   * content; others run in the seal workers. On rejection the working content is unchanged.
+   */
+  seal(working: WorkingContent, job: FrozenJob, options: SealOptions): Promise<Sealed>
+  /** The Content that describes the working content now: inline, refs, or a tree whose new nodes are
+   *  sealed first. */
+  describe(working: WorkingContent): Promise<Content>
+  /** Where the bytes of [offset, offset + length) come from; pieces ascend and cover the range, cut at
+   *  the size. Pins the packs that it names until `release` is called. Throws LatticeError
+   *  'damaged-pack', 'damaged-index' or 'not-found' when a chunk is nowhere. */
+  plan(working: WorkingContent, offset: number, length: number): Promise<ReadPlan>
+  /** As plan(), at once, or undefined when it would have to wait. */
+  planNow(working: WorkingContent, offset: number, length: number): ReadPlan | undefined
+  /** Copies a range by reference from one working content to another. */
+  copyRange(
+    source: WorkingContent,
+    sourceOffset: number,
+    target: WorkingContent,
+    targetOffset: number,
+    length: number,
+  ): Promise<void>
+  /** Holes and data of the working content: the next offset >= `offset` that is data (or a hole), or
+   *  the size. */
+  seek(working: WorkingContent, offset: number, wanted: 'data' | 'hole'): Promise<number>
+  /** Everything sealed so far is durable when this resolves (pack fdatasync, group-wise). */
+  sync(): Promise<void>
+  /** Waits for the open bundles to be written (not durable). */
+  flush(): Promise<void>
+  close(): Promise<void>
+}
+
+export interface ReadPlan {
+  pieces: ReadPiece[]
+  release(): void
+}
