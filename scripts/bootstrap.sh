@@ -2,8 +2,8 @@
 # Makes a checkout ready to run: Node, Debian packages, npm packages, native addon, TypeScript.
 # Called by npm before `start` and `test`, by bin/lattice when dist/ is missing, and as the root
 # `install` script of npm with --after-npm. Silent, and a few milliseconds, when nothing is to do.
-# Invariants: stdout stays empty (it belongs to the command that follows); every stamp lives inside
-# what it vouches for, so that deleting the thing deletes the stamp; all work happens under one lock.
+# Invariants: stdout stays empty (it belongs to the command that follows); every stamp lives in what
+# it vouches for, so that deleting the thing deletes the stamp; all work happens under one lock.
 # Exit codes: 0 ready, 69 something is missing that this script may not install, 1 a step failed.
 set -u
 
@@ -23,11 +23,12 @@ die() { # code, sentence, hint
 
 check_node() {
   version=$(node --version 2>/dev/null) ||
-    die 69 'Node.js is not installed' "install Node.js $nodeMin or newer, for example from nodejs.org"
+    die 69 'Node.js is not installed' "install Node.js $nodeMin or newer (nodejs.org)"
   version=${version#v}
   major=${version%%.*} minor=${version#*.} minor=${minor%%.*}
   minMajor=${nodeMin%%.*} minMinor=${nodeMin#*.}
-  [ "$major" -gt "$minMajor" ] || { [ "$major" -eq "$minMajor" ] && [ "$minor" -ge "$minMinor" ]; } ||
+  [ "$major" -gt "$minMajor" ] ||
+    { [ "$major" -eq "$minMajor" ] && [ "$minor" -ge "$minMinor" ]; } ||
     die 69 "Node.js $version is too old: lattice needs $nodeMin or newer" \
       'install a newer Node.js, for example from nodejs.org, and run the same command again'
 }
@@ -103,7 +104,8 @@ install_npm() {
   say 'installing npm packages, as package-lock.json has it'
   rm -f "$lockStamp"
   cp package-lock.json "$1" || exit 1 # as it is now: a change during the installation counts
-  LATTICE_BOOTSTRAP=running npm ci --include=dev --no-progress --loglevel=error >&2 ||
+  # no dependency needs its install script, and ours is what runs here
+  npm ci --include=dev --ignore-scripts --no-progress --loglevel=error >&2 ||
     die 1 'npm ci failed' 'see its messages above; it needs to reach the npm registry once'
   mv -f "$1" "$lockStamp" || exit 1
 }
@@ -130,9 +132,6 @@ build_dist() { # types are checked by `npm test`; here they are only taken away
 
 # ---- run ----
 
-# npm ci, called below, runs the root package's install script: this one. The caller goes on.
-[ "${LATTICE_BOOTSTRAP:-}" != running ] || exit 0
-
 check_node
 missing_packages
 if [ -z "$missing" ] && ! stale_npm && ! stale_addon && ! stale_dist; then exit 0; fi
@@ -158,7 +157,7 @@ if [ "${1:-}" = --after-npm ]; then
     cp package-lock.json "$temp" && mv -f "$temp" "$lockStamp"
   fi
   case " $missing " in
-    *' g++ '* | *' libc6-dev '*) say 'no C++ compiler: the addon will be built at the first start' ;;
+    *' g++ '* | *' libc6-dev '*) say 'no C++ compiler: the first start builds the addon' ;;
     *) ! stale_addon || build_addon "$temp" ;;
   esac
   exit 0

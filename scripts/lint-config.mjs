@@ -1,6 +1,6 @@
 // Writes .oxlintrc.json. oxlint knows no layers, and a later override of a rule replaces an earlier
 // one, so every folder of src/ needs its whole list; here the layers stand once, as a table.
-// `node scripts/lint-config.mjs` writes the file, `--check` (run by npm test) fails when it differs.
+// `node scripts/lint-config.mjs` writes the file, `--check` (part of npm test) fails if it differs.
 import { readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
@@ -16,8 +16,8 @@ const layers = {
   config: [['util'], 'config stands on util only'],
   crypto: [base, 'crypto stands on util and config only'],
   ops: [[...base, 'crypto'], 'ops stands on crypto and what is below it'],
-  state: [[...base, 'crypto', 'ops'], 'state stands on ops and below; disk comes in through a port'],
-  chunks: [[...base, 'crypto'], 'chunks stands on crypto and below; disk comes in through a port'],
+  state: [[...base, 'crypto', 'ops'], 'state stands on ops and below; disk comes through a port'],
+  chunks: [[...base, 'crypto'], 'chunks stands on crypto and below; disk comes through a port'],
   journal: [[...core, 'vault'], `journal ${port}`],
   db: [[...core, 'vault'], `db ${port}`],
   logs: [[...core, 'vault'], `logs ${port}`],
