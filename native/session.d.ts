@@ -74,8 +74,9 @@ export interface Session {
   readonly requests: ArrayBuffer
   take(into: Uint32Array): number
   release(count: number): void
-  /** Replies: `count` records in `packed`, each: u32 total length of the record (8-aligned), i32 error (0 or
-   *  -errno), u64 unique, then the payload. For LOOKUP, CREATE, MKNOD, MKDIR, SYMLINK, LINK, TMPFILE
+  /** Replies: `count` records in `packed`, each: u32 length of the record (16 + payload, EXACT, so that the
+   *  payload's length is known), i32 error (0 or -errno), u64 unique, then the payload; the next record
+   *  starts at the next multiple of 8. For LOOKUP, CREATE, MKNOD, MKDIR, SYMLINK, LINK, TMPFILE
    *  (entry replies), READDIRPLUS, GETATTR and SETATTR replies the session registers inode records, counts
    *  lookups and opens, and puts its own authoritative size and times into the attributes before it
    *  writes them to the device. */

@@ -1,0 +1,214 @@
+// ReplyWriter: packs FUSE replies one after the other into one reusable buffer, in the form that the
+// native session's reply() takes: u32 record length (8-aligned), i32 error, u64 unique, payload.
+//
+// Invariant: a record is either whole or not there; begin() without end() leaves nothing behind.
+// Not shared between sessions. Nothing is allocated per reply once the buffer has its size.
+
+import type { Attr } from '../vault/buffers.ts'
+import { assert } from '../util/assert.ts'
+import { ATTR_BYTES, DIRENT_HEADER_BYTES, ENTRY_OUT_BYTES } from './protocol.ts'
+
+const RECORD_HEADER_BYTES = 16
+const INITIAL_BYTES = 64 * 1024
+const BLOCK_SIZE_BYTES = 4096
+const U32 = 0x1_0000_0000
+
+export interface EntryReply {
+  ino: number
+  generation: number
+  attr: Attr
+}
+
+export class ReplyWriter {
+  readonly #lifetimeSec: number
+  #bytes = Buffer.alloc(INITIAL_BYTES)
+  #used = 0
+  #start = 0
+  #count = 0
+
+  /** `lifetimeSec`: how long the kernel may trust attributes and entries. */
+  constructor(lifetimeSec: number) {
+    this.#lifetimeSec = lifetimeSec
+  }
+
+  get count(): number {
+    return this.#count
+  }
+
+  /** The packed records; valid until the next call of clear() and any write. */
+  packed(): Uint8Array {
+    return this.#bytes.subarray(0, this.#used)
+  }
+
+  clear(): void {
+    this.#used = 0
+    this.#count = 0
+  }
+
+  error(uniqueLow: number, uniqueHigh: number, errno: number): void {
+    this.begin(uniqueLow, uniqueHigh, -errno)
+    this.end()
+  }
+
+  empty(uniqueLow: number, uniqueHigh: number): void {
+    this.begin(uniqueLow, uniqueHigh, 0)
+    this.end()
+  }
+
+  begin(uniqueLow: number, uniqueHigh: number, error = 0): void {
+    this.#start = this.#used
+    this.#reserve(RECORD_HEADER_BYTES)
+    const at = this.#used
+    this.#bytes.writeInt32LE(error, at + 4)
+    this.#bytes.writeUInt32LE(uniqueLow, at + 8)
+    this.#bytes.writeUInt32LE(uniqueHigh, at + 12)
+    this.#used = at + RECORD_HEADER_BYTES
+  }
+
+  end(): void {
+    const padding = (8 - (this.#used % 8)) % 8
+    // The length says where the payload ends; the next record starts at the next multiple of 8.
+    this.#bytes.writeUInt32LE(this.#used - this.#start, this.#start)
+    if (padding > 0) {
+      this.#reserve(padding)
+      this.#bytes.fill(0, this.#used, this.#used + padding)
+      this.#used += padding
+    }
+    this.#count++
+  }
+
+  /** Bytes of payload in the record that is open. */
+  payloadBytes(): number {
+    return this.#used - this.#start - RECORD_HEADER_BYTES
+  }
+
+  u32(value: number): void {
+    this.#reserve(4)
+    this.#bytes.writeUInt32LE(value >>> 0, this.#used)
+    this.#used += 4
+  }
+
+  /** A u64, or a two's complement i64, from a safe integer. */
+  u64(value: number): void {
+    this.#reserve(8)
+    this.#putU64(this.#used, value)
+    this.#used += 8
+  }
+
+  bytes(value: Uint8Array): void {
+    this.#reserve(value.length)
+    this.#bytes.set(value, this.#used)
+    this.#used += value.length
+  }
+
+  latin1(value: string): void {
+    this.#reserve(value.length)
+    this.#bytes.latin1Write(value, this.#used, value.length)
+    this.#used += value.length
+  }
+
+  /** struct fuse_entry_out. */
+  entry(entry: EntryReply): void {
+    this.#reserve(ENTRY_OUT_BYTES)
+    this.#used = this.#putEntry(this.#used, entry)
+  }
+
+  /** A negative entry: the name does not exist, and the kernel may remember that. */
+  negativeEntry(): void {
+    this.#reserve(ENTRY_OUT_BYTES)
+    this.#bytes.fill(0, this.#used, this.#used + ENTRY_OUT_BYTES)
+    this.#putU64(this.#used + 16, this.#lifetimeSec)
+    this.#used += ENTRY_OUT_BYTES
+  }
+
+  /** struct fuse_attr_out. */
+  attrOut(ino: number, attr: Attr): void {
+    this.u64(this.#lifetimeSec)
+    this.u64(0)
+    this.#reserve(ATTR_BYTES)
+    this.#used = this.#putAttr(this.#used, ino, attr)
+  }
+
+  /** struct fuse_open_out; files and directories need no handle numbers. */
+  openOut(openFlags: number): void {
+    this.u64(0)
+    this.u32(openFlags)
+    this.u32(0)
+  }
+
+  /**
+   * struct fuse_direntplus (with `entry`) or fuse_dirent. Returns false, writing nothing, when the
+   * payload would exceed `limitBytes`: then the kernel asks again from the last cookie.
+   */
+  dirent(
+    limitBytes: number,
+    entry: EntryReply | undefined,
+    plus: boolean,
+    ino: number,
+    cookie: number,
+    type: number,
+    name: string,
+  ): boolean {
+    const headBytes = plus ? ENTRY_OUT_BYTES : 0
+    const direntBytes = (DIRENT_HEADER_BYTES + name.length + 7) & ~7
+    if (this.payloadBytes() + headBytes + direntBytes > limitBytes) return false
+    this.#reserve(headBytes + direntBytes)
+    let at = this.#used
+    if (plus) {
+      if (entry === undefined) this.#bytes.fill(0, at, at + ENTRY_OUT_BYTES)
+      else this.#putEntry(at, entry)
+      at += ENTRY_OUT_BYTES
+    }
+    this.#putU64(at, ino)
+    this.#putU64(at + 8, cookie)
+    this.#bytes.writeUInt32LE(name.length, at + 16)
+    this.#bytes.writeUInt32LE(type, at + 20)
+    this.#bytes.latin1Write(name, at + DIRENT_HEADER_BYTES, name.length)
+    this.#bytes.fill(0, at + DIRENT_HEADER_BYTES + name.length, at + direntBytes)
+    this.#used = at + direntBytes
+    return true
+  }
+
+  #putEntry(at: number, entry: EntryReply): number {
+    this.#putU64(at, entry.ino)
+    this.#putU64(at + 8, entry.generation)
+    this.#putU64(at + 16, this.#lifetimeSec)
+    this.#putU64(at + 24, this.#lifetimeSec)
+    this.#putU64(at + 32, 0)
+    return this.#putAttr(at + 40, entry.ino, entry.attr)
+  }
+
+  #putAttr(at: number, ino: number, attr: Attr): number {
+    const bytes = this.#bytes
+    this.#putU64(at, ino)
+    this.#putU64(at + 8, attr.sizeBytes)
+    this.#putU64(at + 16, Math.ceil(attr.sizeBytes / 512))
+    this.#putU64(at + 24, attr.atimeSec)
+    this.#putU64(at + 32, attr.mtimeSec)
+    this.#putU64(at + 40, attr.ctimeSec)
+    bytes.writeUInt32LE(attr.atimeNsec, at + 48)
+    bytes.writeUInt32LE(attr.mtimeNsec, at + 52)
+    bytes.writeUInt32LE(attr.ctimeNsec, at + 56)
+    bytes.writeUInt32LE(attr.mode, at + 60)
+    bytes.writeUInt32LE(attr.nlink, at + 64)
+    bytes.writeUInt32LE(attr.uid >>> 0, at + 68)
+    bytes.writeUInt32LE(attr.gid >>> 0, at + 72)
+    bytes.writeUInt32LE(attr.rdev >>> 0, at + 76)
+    bytes.writeUInt32LE(BLOCK_SIZE_BYTES, at + 80)
+    bytes.writeUInt32LE(0, at + 84)
+    return at + ATTR_BYTES
+  }
+
+  #putU64(at: number, value: number): void {
+    assert(Number.isSafeInteger(value), 'a u64 beyond 2^53')
+    this.#bytes.writeUInt32LE(value >>> 0, at)
+    this.#bytes.writeInt32LE(Math.floor(value / U32) | 0, at + 4)
+  }
+
+  #reserve(count: number): void {
+    if (this.#used + count <= this.#bytes.length) return
+    const bigger = Buffer.alloc(Math.max(this.#bytes.length * 2, this.#used + count))
+    this.#bytes.copy(bigger, 0, 0, this.#used)
+    this.#bytes = bigger
+  }
+}
