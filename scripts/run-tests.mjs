@@ -5,7 +5,7 @@
 // longer than it may, or leaves a mount or a process behind. Skipped tests are listed with reasons.
 // A test file may open with `// timeoutSeconds: 600` (default 300) and `// runAlone: true`.
 // The last line is `N passed, N failed`: assertions, and 1 for a check or a fault of a whole file.
-import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs'
+import { chmodSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs'
 import { availableParallelism, tmpdir } from 'node:os'
 import { join, relative, resolve, sep } from 'node:path'
 import { spawn } from 'node:child_process'
@@ -60,6 +60,7 @@ const running = new Set() // marks of the files that run now, for an interrupt
 
 async function runFile(test) {
   const temp = mkdtempSync(join(tmpdir(), 'lt-')) // short: unix sockets have 108 bytes for a path
+  chmodSync(temp, 0o1777) // as /tmp is: some tests try things as another user
   const mark = `LATTICE_TEST_MARK=${temp}`
   const mountsBefore = test.runAlone ? newMounts([]) : null
   const reader = new TapReader()
@@ -70,7 +71,9 @@ async function runFile(test) {
   const result = reader.end()
   if (timedOut) result.problems.push(`ran longer than ${test.timeoutSeconds} s and was ended`)
   else if (signal) result.problems.push(`ended by ${signal}`)
-  else if (code !== 0 && result.failed.length === 0) result.problems.push(`exit code ${code}`)
+  else if (code !== 0 && result.failed.length + result.problems.length === 0) {
+    result.problems.push(`exit code ${code}`)
+  }
   if (code === 0 && result.failed.length > 0) result.problems.push('exit code 0 despite failures')
   await findLeaks(temp, mark, mountsBefore, timedOut, result.problems)
   running.delete(mark)

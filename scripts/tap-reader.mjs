@@ -31,7 +31,8 @@ export class TapReader {
     for (const failure of failures) { // not test points: an unmet plan, no plan
       if (failure.tapError) this.problems.push(failure.tapError)
     }
-    if (plan.skipAll) {
+    // tap's words for a file, and the parser's for a stream, without any test: that is no skip
+    if (plan.skipAll && plan.skipReason !== 'no tests found') {
       this.skipped.push({ name: 'the whole file', reason: reasonOf(plan.skipReason) })
     }
     const total = this.passed + this.failed.length + this.skipped.length
