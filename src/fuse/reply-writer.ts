@@ -103,7 +103,7 @@ export class ReplyWriter {
 
   latin1(value: string): void {
     this.#reserve(value.length)
-    this.#bytes.latin1Write(value, this.#used, value.length)
+    this.#bytes.write(value, this.#used, 'latin1')
     this.#used += value.length
   }
 
@@ -163,7 +163,7 @@ export class ReplyWriter {
     this.#putU64(at + 8, cookie)
     this.#bytes.writeUInt32LE(name.length, at + 16)
     this.#bytes.writeUInt32LE(type, at + 20)
-    this.#bytes.latin1Write(name, at + DIRENT_HEADER_BYTES, name.length)
+    this.#bytes.write(name, at + DIRENT_HEADER_BYTES, 'latin1')
     this.#bytes.fill(0, at + DIRENT_HEADER_BYTES + name.length, at + direntBytes)
     this.#used = at + direntBytes
     return true

@@ -66,7 +66,7 @@ export class RequestReader {
   cstring(): string {
     const end = this.#arena.indexOf(0, this.#at)
     if (end < 0 || end >= this.#end) throw new Errno(EINVAL)
-    const text = this.#arena.latin1Slice(this.#at, end)
+    const text = this.#arena.toString('latin1', this.#at, end)
     this.#at = end + 1
     return text
   }
