@@ -1,17 +1,15 @@
-/**
- * Key derivation. One rule for all keys:
- *
- *   child = BLAKE3-256 keyed with the parent, over u8 length of label ‖ label ‖ context
- *
- * A label names exactly one purpose and is never used for another. Labels are append-only, since
- * what they derived is on disk. Contexts are empty or of fixed length per label.
- */
+// Key derivation. One rule for all keys:
+//
+//   child = BLAKE3-256 keyed with the parent, over u8 length of label ‖ label ‖ context
+//
+// A label names exactly one purpose and is never used for another. Labels are append-only, since
+// what they derived is on disk. Contexts are empty or of fixed length per label.
 
-import { assert } from '../util/assert.ts';
-import { EMPTY_BYTES, utf8 } from '../util/bytes.ts';
-import { blake3Keyed } from './hash.ts';
-import { takeSecret } from './secret.ts';
-import type { Secret } from './secret.ts';
+import { assert } from '../util/assert.ts'
+import { EMPTY_BYTES, utf8 } from '../util/bytes.ts'
+import { blake3Keyed } from './hash.ts'
+import { takeSecret } from './secret.ts'
+import type { Secret } from './secret.ts'
 
 export type KdfLabel =
   // From an epoch's K_e
@@ -30,9 +28,9 @@ export type KdfLabel =
   | 'lattice/0/recovery-sign'
   | 'lattice/0/recovery-topic'
   // From a commitment to K_e
-  | 'lattice/0/epoch-commit';
+  | 'lattice/0/epoch-commit'
 
-const LABEL_BYTES = new Map<KdfLabel, Uint8Array>();
+const LABEL_BYTES = new Map<KdfLabel, Uint8Array>()
 
 /** 32 bytes in guarded memory; the caller wipes them. */
 export function deriveKey(
@@ -40,33 +38,33 @@ export function deriveKey(
   label: KdfLabel,
   context: Uint8Array = EMPTY_BYTES,
 ): Secret {
-  return takeSecret(blake3Keyed(parent, labelBytes(label), context));
+  return takeSecret(blake3Keyed(parent, labelBytes(label), context))
 }
 
 /** K_op of an epoch: seals op batches. */
 export function opKey(epochKey: Uint8Array): Secret {
-  return deriveKey(epochKey, 'lattice/0/op');
+  return deriveKey(epochKey, 'lattice/0/op')
 }
 
 /** K_bundle of an epoch: seals bundles. */
 export function bundleKey(epochKey: Uint8Array): Secret {
-  return deriveKey(epochKey, 'lattice/0/bundle');
+  return deriveKey(epochKey, 'lattice/0/bundle')
 }
 
 /** The public commitment to K_e that an epoch op carries, 32 bytes. */
 export function epochCommitment(epochKey: Uint8Array): Buffer {
-  return blake3Keyed(epochKey, labelBytes('lattice/0/epoch-commit'));
+  return blake3Keyed(epochKey, labelBytes('lattice/0/epoch-commit'))
 }
 
 function labelBytes(label: KdfLabel): Uint8Array {
-  let bytes = LABEL_BYTES.get(label);
+  let bytes = LABEL_BYTES.get(label)
   if (bytes === undefined) {
-    const text = utf8(label);
-    assert(text.length > 0 && text.length < 256, 'label length');
-    bytes = new Uint8Array(1 + text.length);
-    bytes[0] = text.length;
-    bytes.set(text, 1);
-    LABEL_BYTES.set(label, bytes);
+    const text = utf8(label)
+    assert(text.length > 0 && text.length < 256, 'label length')
+    bytes = new Uint8Array(1 + text.length)
+    bytes[0] = text.length
+    bytes.set(text, 1)
+    LABEL_BYTES.set(label, bytes)
   }
-  return bytes;
+  return bytes
 }

@@ -1,9 +1,7 @@
-/**
- * The English word list of BIP-39 (github.com/bitcoin/bips, bip-0039/english.txt): 2048 words in
- * order, 11 bits each. SHA-256 of the words with a line feed after each:
- * 2f5eed53a4727b4bf8880d8f3f199efc90e58503646d9ff8eff3a2ed3b24dbda
- * (a test checks it). Data only.
- */
+// The English word list of BIP-39 (github.com/bitcoin/bips, bip-0039/english.txt): 2048 words in
+// order, 11 bits each. SHA-256 of the words with a line feed after each:
+// 2f5eed53a4727b4bf8880d8f3f199efc90e58503646d9ff8eff3a2ed3b24dbda
+// (a test checks it). Data only.
 
 export const PHRASE_WORDS: readonly string[] = `
 abandon ability able about above absent absorb abstract absurd abuse access accident account
@@ -148,4 +146,4 @@ word work world worry worth wrap wreck wrestle wrist write wrong yard year yello
 youth zebra zero zone zoo
 `
   .trim()
-  .split(/\s+/);
+  .split(/\s+/)
