@@ -1,0 +1,119 @@
+/**
+ * What the engine needs from the world: time, randomness, disk, the journal. Nothing in ops, state,
+ * chunks and vault asks the system itself, so that a seed replays a whole history.
+ * Real ones: journal/node-disk.ts, journal/journal.ts, and the daemon's clock and randomness.
+ * Simulated ones: test/support/.
+ */
+
+export interface Timer {
+  /** Idempotent; does nothing once the timer has fired. */
+  cancel(): void
+}
+
+export interface Clock {
+  /** Wall clock in whole milliseconds. May step backwards: whoever needs order uses ops/hlc.ts. */
+  nowMs(): number
+  /** Wall clock as seconds and nanoseconds, for file times. */
+  now(): { sec: number; nsec: number }
+  /** Calls `fire` once after `delayMs`. A pending timer does not keep the process alive. */
+  setTimer(delayMs: number, fire: () => void): Timer
+}
+
+export interface Random {
+  /** A new array, the caller's own. */
+  bytes(sizeBytes: number): Uint8Array
+  /** Fills `into` and returns it. */
+  fill<T extends Uint8Array>(into: T): T
+}
+
+/**
+ * Files and directories, as far as append-only formats need them. Failures are LatticeErrors
+ * ('disk-full', 'not-found', 'exists', 'denied', 'io'), thrown or rejected with. Writes that were not
+ * followed by a successful sync of the same file may be lost, torn and reordered by a power cut; a
+ * new name by a power cut before syncDirectory. After a failed sync nothing is known about what was
+ * written since the last good one.
+ */
+export interface Disk {
+  /** With missing parents, mode 0700; fine if it exists. */
+  makeDirectory(path: string): void
+  /** Names, sorted; none when the directory does not exist. */
+  list(directory: string): string[]
+  /** A new empty file, mode 0600, opened for reading and writing; 'exists' when there is one. */
+  create(path: string): DiskFile
+  open(path: string, mode: 'read' | 'write'): DiskFile
+  rename(from: string, to: string): void
+  remove(path: string): void
+  /** Makes names created, renamed and removed in the directory durable. */
+  syncDirectory(path: string): Promise<void>
+}
+
+export interface DiskFile {
+  readonly path: string
+  /** The system's descriptor, for native code; undefined on a simulated disk. */
+  readonly fd: number | undefined
+  sizeBytes(): number
+  /** Fills `into` from `offset`; the count is smaller only at the end of the file. */
+  readSync(offset: number, into: Uint8Array): number
+  /** All of `bytes`, which must stay unchanged until the promise settles. */
+  write(offset: number, bytes: Uint8Array): Promise<void>
+  writeSync(offset: number, bytes: Uint8Array): void
+  /** Data and size are durable when it resolves (fdatasync). */
+  sync(): Promise<void>
+  /** write, then sync, in one hop to another thread: the way to a fast fsync. */
+  writeAndSync(offset: number, bytes: Uint8Array): Promise<void>
+  /** Idempotent. Waits for nothing: settle what is in flight first. */
+  close(): void
+}
+
+/**
+ * Where a record starts in the journal: segment number × 2^26 + offset in the segment. It never
+ * changes, also when a failed write makes the journal move to another file. Ascending in order of
+ * appending.
+ */
+export type JournalPosition = number & { readonly __journal: true }
+
+export const JOURNAL_BATCH = 1 // an own op batch and its local facts (vault/journal-batch.ts)
+export const JOURNAL_LOOSE = 2 // a small sealed chunk (chunks/)
+export const JOURNAL_FACTS = 3 // local facts of operations that have no replicated part
+export const JOURNAL_REMOTE_BATCH = 4 // reserved: another author's batch, as it came
+export const JOURNAL_HEAD = 5 // reserved: another author's signed head
+export const JOURNAL_MARKER = 255 // written by the journal itself; scans do not yield it
+export type JournalRecordType = 1 | 2 | 3 | 4 | 5
+
+export interface JournalRecord {
+  type: JournalRecordType
+  position: JournalPosition
+  /** 0, 1, 2 … over the whole journal, markers included. */
+  sequence: number
+  /** A view that stays valid: nobody writes to it any more. */
+  payload: Uint8Array
+}
+
+export interface JournalPort {
+  /**
+   * Takes a record, in RAM until a flush; the parts are copied before it returns. The payload lies
+   * JOURNAL_RECORD_HEADER_BYTES behind the position.
+   */
+  append(type: JournalRecordType, ...parts: Uint8Array[]): JournalPosition
+  /**
+   * Everything appended before the call is durable when it resolves. On failure every caller whose
+   * records were in it is told once; the records stay in RAM, and the next flush writes them anew to
+   * another file.
+   */
+  flush(): Promise<void>
+  /** The record at a position that append() or a scan returned, flushed or not. */
+  read(position: JournalPosition): JournalRecord
+  /** Records from the position on, in order, those not flushed included. */
+  scan(from: JournalPosition): IterableIterator<JournalRecord>
+  /** Behind the last record appended. */
+  readonly end: JournalPosition
+  /** Sequence of the last record appended; -1 in an empty journal. */
+  readonly lastSequence: number
+  /** Why flushing fails at present; undefined while all is well. New changes should be refused. */
+  readonly trouble: Error | undefined
+  /** False while no space is held in reserve: nothing that needs more room should be begun. */
+  readonly hasReserve: boolean
+}
+
+export const JOURNAL_RECORD_HEADER_BYTES = 24
+export const JOURNAL_RECORD_MAX_BYTES = 1 << 20 // of payload
