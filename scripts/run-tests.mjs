@@ -128,11 +128,13 @@ function signalGroup(pid, signal) {
 }
 
 async function findLeaks(temp, mark, mountsBefore, timedOut, problems) {
+  // None twice in a row: a process that forks and exits during a look is seen by the next one.
   const untilMs = performance.now() + leakGraceMs
   let processes = markedProcesses(mark)
-  while (processes.length > 0 && performance.now() < untilMs) {
-    await new Promise((done) => setTimeout(done, 50))
+  for (let empty = 0; empty < 2 && performance.now() < untilMs;) {
+    await new Promise((done) => setTimeout(done, 20))
     processes = markedProcesses(mark)
+    empty = processes.length === 0 ? empty + 1 : 0
   }
   if (processes.length > 0) {
     const names = processes.map(({ pid, command }) => `${pid} (${command})`).join(', ')

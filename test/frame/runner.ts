@@ -121,10 +121,8 @@ t.test('a daemon left behind is found, named and ended', (t) => {
   const project = projectWith(t, {
     'test/leak.ts': `
       import { spawn } from 'node:child_process'
-      import { writeFileSync } from 'node:fs'
-      const child = spawn('setsid', ['sleep', '301'], { detached: true, stdio: 'ignore' })
-      child.unref()
-      writeFileSync('pid', String(child.pid))
+      const daemon = 'setsid -f sh -c "echo \\$\\$ > pid; exec sleep 301"'
+      spawn('sh', ['-c', daemon], { detached: true, stdio: 'ignore' }).unref()
       t.pass('fine')`,
   })
   const { code, passed, failed, output } = runTests(project, 'test/')
