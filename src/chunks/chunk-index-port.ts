@@ -1,0 +1,117 @@
+/**
+ * What chunks/ needs from the rest of the device to know where chunks are: the index (db/, part of
+ * the LMDB state and its overlay) and the journal side of loose chunks. Both are synchronous, since
+ * planning a read must be possible within one call. Composition wires them; the memory twin of the
+ * index serves tests and the simulator.
+ *
+ * Invariant: an index entry becomes durable only after the bytes that it names. Whoever makes
+ * entries durable (the checkpoint) calls ContentStore.sync() first; until then a crash loses entry
+ * and bytes together. A lost entry is found again by scanning packs and journal.
+ */
+
+import type { ChunkId } from '../ops/types.ts';
+
+/** Where one chunk is. All sizes and offsets in bytes. */
+export type ChunkLocation = {
+  where: 'pack' | 'journal';
+  /** Pack file: writer * 2^24 + number (packFileOf). Journal: number of the segment. */
+  file: number;
+  /** Start of the sealed bundle (of its header) in that file; of the record in the journal. */
+  bundleOffset: number;
+  /** Sealed size of the bundle, header included; of the record in the journal. */
+  bundleBytes: number;
+  /** Start of the stored chunk in the bundle's plaintext. 0 in the journal. */
+  plainOffset: number;
+  /** Size as stored, that is after compression, and the chunk's own size. */
+  storedBytes: number;
+  plainBytes: number;
+  /** chunks/compress.ts: 0 raw, 1 LZ4. */
+  codec: number;
+};
+
+export interface ChunkIndex {
+  /** The newest location of the chunk, or undefined. Not changed by the caller. */
+  get(id: ChunkId): ChunkLocation | undefined;
+  /** Adds or replaces. Takes effect at once. */
+  put(id: ChunkId, location: ChunkLocation): void;
+}
+
+/**
+ * Loose chunks: up to LOOSE_MAX_BYTES, one journal record each. The record is sealed with the local
+ * database key and holds id, codec, plain size and stored bytes, so that a replay finds it again.
+ */
+export interface LooseChunks {
+  /**
+   * Queues a record and returns where it will be. It is readable at once and becomes durable with
+   * the next flush of the journal, never after a batch that is appended later. `stored` is copied.
+   */
+  append(
+    id: ChunkId,
+    codec: number,
+    plainBytes: number,
+    stored: Uint8Array,
+  ): ChunkLocation;
+  /** The stored bytes, when they are in RAM or cost one short read; undefined = use read(). Throws
+   *  'damaged-journal' when the record does not open or has another id. */
+  readNow(id: ChunkId, location: ChunkLocation): Uint8Array | undefined;
+  read(id: ChunkId, location: ChunkLocation): Promise<Uint8Array>;
+}
+
+export const LOOSE_MAX_BYTES = 16 * 1024;
+
+const WRITER_UNIT = 2 ** 24;
+
+/** One number for a pack of one writer: 256 writers of 16 million packs each. */
+export function packFileOf(writer: number, number: number): number {
+  return writer * WRITER_UNIT + number;
+}
+
+export function packWriterOf(file: number): number {
+  return Math.floor(file / WRITER_UNIT);
+}
+
+export function packNumberOf(file: number): number {
+  return file % WRITER_UNIT;
+}
+
+/** ChunkIndex in a Map: tests, simulator. */
+export class MemoryChunkIndex implements ChunkIndex {
+  readonly entries = new Map<ChunkId, ChunkLocation>();
+
+  get(id: ChunkId): ChunkLocation | undefined {
+    return this.entries.get(id);
+  }
+
+  put(id: ChunkId, location: ChunkLocation): void {
+    this.entries.set(id, location);
+  }
+}
+
+/** LooseChunks in a Map: tests, simulator. */
+export class MemoryLooseChunks implements LooseChunks {
+  readonly #records: { id: ChunkId; stored: Uint8Array }[] = [];
+
+  append(id: ChunkId, codec: number, plainBytes: number, stored: Uint8Array): ChunkLocation {
+    const bundleOffset = this.#records.push({ id, stored: stored.slice() }) - 1;
+    return {
+      where: 'journal',
+      file: 0,
+      bundleOffset,
+      bundleBytes: stored.length,
+      plainOffset: 0,
+      storedBytes: stored.length,
+      plainBytes,
+      codec,
+    };
+  }
+
+  readNow(_id: ChunkId, location: ChunkLocation): Uint8Array | undefined {
+    return this.#records[location.bundleOffset]?.stored;
+  }
+
+  read(id: ChunkId, location: ChunkLocation): Promise<Uint8Array> {
+    const stored = this.readNow(id, location);
+    if (stored === undefined) return Promise.reject(new Error('no such loose chunk'));
+    return Promise.resolve(stored);
+  }
+}
