@@ -1,7 +1,7 @@
 #!/bin/sh
 # Tries the set-up where nothing is installed: a minimal Debian 12 in a folder (debootstrap), with
-# git, this machine's node, npm, apt sources and npm settings, and a clone of the last commit here.
-# Runs as root there: bootstrap with its apt branch, again (must be silent), then the commands given.
+# git, this machine's node, npm, apt sources and npm settings, and a clone of the last commit.
+# Runs as root there: bootstrap with its apt branch, again (must be silent), then COMMANDs.
 # `sh scripts/try-bare.sh [--keep] [COMMAND…]`; needs root, debootstrap, network; not part of CI.
 set -eu
 
