@@ -30,7 +30,7 @@ import {
   segmentCount,
 } from '../crypto/aead.ts'
 import { assert } from '../util/assert.ts'
-import { equalBytes, isZero, readU32, writeU32 } from '../util/bytes.ts'
+import { copyBytes, equalBytes, isZero, readU32, writeU32 } from '../util/bytes.ts'
 import { LatticeError } from '../util/errors.ts'
 import type { ErrorCode } from '../util/errors.ts'
 import { readChunkId, writeChunkId } from './chunk-id.ts'
@@ -154,7 +154,7 @@ export function parseHeader(
   if (plainBytes === undefined || segments !== segmentCount(plainBytes)) {
     throw bundleError('bundle-segment-count', `${segments} segments in ${sealedBytes} bytes`)
   }
-  const header = bytes.slice(0, BUNDLE_HEADER_BYTES)
+  const header = copyBytes(bytes, 0, BUNDLE_HEADER_BYTES)
   const vaultId = header.subarray(2, 18)
   if (expectedVault !== undefined && !equalBytes(vaultId, expectedVault)) {
     throw bundleError('bundle-vault', 'it belongs to another vault')

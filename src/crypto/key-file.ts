@@ -18,7 +18,7 @@
 //   payload   number of vaults u16, then each: length u32, vault keys (vault-keys.ts); ids ascend
 
 import { assert } from '../util/assert.ts'
-import { compareBytes, equalBytes, isZero } from '../util/bytes.ts'
+import { compareBytes, copyBytes, equalBytes, isZero } from '../util/bytes.ts'
 import { ByteReader, ByteWriter } from '../util/byte-cursor.ts'
 import { LatticeError } from '../util/errors.ts'
 import { RECORD_OVERHEAD_BYTES, openRecord, sealRecord } from './aead.ts'
@@ -164,7 +164,7 @@ function parseBody(body: Uint8Array): ParsedKeyFile {
     recoveryBoxes.push({ vaultId, box: reader.copy(boxBytes) })
   }
   reader.end()
-  return { protection, header: body.slice(0, HEADER_BYTES), payload, recoveryBoxes }
+  return { protection, header: copyBytes(body, 0, HEADER_BYTES), payload, recoveryBoxes }
 }
 
 function parseProtection(

@@ -11,7 +11,7 @@
 // Every secret lies in guarded memory from creation to wipeVaultKeys().
 
 import { assert } from '../util/assert.ts'
-import { equalBytes, utf8 } from '../util/bytes.ts'
+import { copyBytes, equalBytes, utf8 } from '../util/bytes.ts'
 import { ByteReader, ByteWriter } from '../util/byte-cursor.ts'
 import { LatticeError } from '../util/errors.ts'
 import { PHRASE_ENTROPY_BYTES, recoveryKeys } from './phrase.ts'
@@ -89,7 +89,7 @@ export function newVaultKeys(name: string): VaultKeys {
 export function newEpochKeys(epochId: Uint8Array): EpochKeys {
   assert(epochId.length === EPOCH_ID_BYTES, 'epoch id length')
   return {
-    epochId: epochId.slice(),
+    epochId: copyBytes(epochId),
     epochKey: randomSecret(),
     historyKey: randomSecret(),
     controlKey: randomSecret(),

@@ -3,7 +3,7 @@
 // that. Integers are big-endian.
 
 import { assert } from './assert.ts'
-import { readU16, readU32, readU64, writeU16, writeU32, writeU64 } from './bytes.ts'
+import { copyBytes, readU16, readU32, readU64, writeU16, writeU32, writeU64 } from './bytes.ts'
 import { LatticeError } from './errors.ts'
 
 export class ByteReader {
@@ -48,7 +48,7 @@ export class ByteReader {
   }
 
   copy(sizeBytes: number): Uint8Array {
-    return this.view(sizeBytes).slice()
+    return copyBytes(this.view(sizeBytes))
   }
 
   /** Throws 'trailing-bytes' unless everything was read. */

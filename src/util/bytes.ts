@@ -20,6 +20,11 @@ export function concatBytes(...parts: Uint8Array[]): Uint8Array {
   return out
 }
 
+/** A copy of [begin, end); unlike slice(), of Buffers too. */
+export function copyBytes(bytes: Uint8Array, begin = 0, end = bytes.length): Uint8Array {
+  return Uint8Array.prototype.slice.call(bytes, begin, end)
+}
+
 /** Equality for public data; it stops at the first difference (for secrets: crypto's own). */
 export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && Buffer.compare(a, b) === 0
