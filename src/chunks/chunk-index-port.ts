@@ -9,31 +9,32 @@
  * and bytes together. A lost entry is found again by scanning packs and journal.
  */
 
-import type { ChunkId } from '../ops/types.ts';
+import type { ChunkId } from '../ops/types.ts'
+import { LatticeError } from '../util/errors.ts'
 
 /** Where one chunk is. All sizes and offsets in bytes. */
 export type ChunkLocation = {
-  where: 'pack' | 'journal';
+  where: 'pack' | 'journal'
   /** Pack file: writer * 2^24 + number (packFileOf). Journal: number of the segment. */
-  file: number;
+  file: number
   /** Start of the sealed bundle (of its header) in that file; of the record in the journal. */
-  bundleOffset: number;
+  bundleOffset: number
   /** Sealed size of the bundle, header included; of the record in the journal. */
-  bundleBytes: number;
+  bundleBytes: number
   /** Start of the stored chunk in the bundle's plaintext. 0 in the journal. */
-  plainOffset: number;
+  plainOffset: number
   /** Size as stored, that is after compression, and the chunk's own size. */
-  storedBytes: number;
-  plainBytes: number;
+  storedBytes: number
+  plainBytes: number
   /** chunks/compress.ts: 0 raw, 1 LZ4. */
-  codec: number;
-};
+  codec: number
+}
 
 export interface ChunkIndex {
   /** The newest location of the chunk, or undefined. Not changed by the caller. */
-  get(id: ChunkId): ChunkLocation | undefined;
+  get(id: ChunkId): ChunkLocation | undefined
   /** Adds or replaces. Takes effect at once. */
-  put(id: ChunkId, location: ChunkLocation): void;
+  put(id: ChunkId, location: ChunkLocation): void
 }
 
 /**
@@ -50,49 +51,48 @@ export interface LooseChunks {
     codec: number,
     plainBytes: number,
     stored: Uint8Array,
-  ): ChunkLocation;
-  /** The stored bytes, when they are in RAM or cost one short read; undefined = use read(). Throws
-   *  'damaged-journal' when the record does not open or has another id. */
-  readNow(id: ChunkId, location: ChunkLocation): Uint8Array | undefined;
-  read(id: ChunkId, location: ChunkLocation): Promise<Uint8Array>;
+  ): ChunkLocation
+  /** The stored bytes, from RAM or by one short read. Throws 'damaged-journal' when the record does
+   *  not open or holds another chunk. */
+  read(id: ChunkId, location: ChunkLocation): Uint8Array
 }
 
-export const LOOSE_MAX_BYTES = 16 * 1024;
+export const LOOSE_MAX_BYTES = 16 * 1024
 
-const WRITER_UNIT = 2 ** 24;
+const WRITER_UNIT = 2 ** 24
 
 /** One number for a pack of one writer: 256 writers of 16 million packs each. */
 export function packFileOf(writer: number, number: number): number {
-  return writer * WRITER_UNIT + number;
+  return writer * WRITER_UNIT + number
 }
 
 export function packWriterOf(file: number): number {
-  return Math.floor(file / WRITER_UNIT);
+  return Math.floor(file / WRITER_UNIT)
 }
 
 export function packNumberOf(file: number): number {
-  return file % WRITER_UNIT;
+  return file % WRITER_UNIT
 }
 
 /** ChunkIndex in a Map: tests, simulator. */
 export class MemoryChunkIndex implements ChunkIndex {
-  readonly entries = new Map<ChunkId, ChunkLocation>();
+  readonly entries = new Map<ChunkId, ChunkLocation>()
 
   get(id: ChunkId): ChunkLocation | undefined {
-    return this.entries.get(id);
+    return this.entries.get(id)
   }
 
   put(id: ChunkId, location: ChunkLocation): void {
-    this.entries.set(id, location);
+    this.entries.set(id, location)
   }
 }
 
 /** LooseChunks in a Map: tests, simulator. */
 export class MemoryLooseChunks implements LooseChunks {
-  readonly #records: { id: ChunkId; stored: Uint8Array }[] = [];
+  readonly #records: { id: ChunkId; stored: Uint8Array }[] = []
 
   append(id: ChunkId, codec: number, plainBytes: number, stored: Uint8Array): ChunkLocation {
-    const bundleOffset = this.#records.push({ id, stored: stored.slice() }) - 1;
+    const bundleOffset = this.#records.push({ id, stored: stored.slice() }) - 1
     return {
       where: 'journal',
       file: 0,
@@ -102,16 +102,12 @@ export class MemoryLooseChunks implements LooseChunks {
       storedBytes: stored.length,
       plainBytes,
       codec,
-    };
+    }
   }
 
-  readNow(_id: ChunkId, location: ChunkLocation): Uint8Array | undefined {
-    return this.#records[location.bundleOffset]?.stored;
-  }
-
-  read(id: ChunkId, location: ChunkLocation): Promise<Uint8Array> {
-    const stored = this.readNow(id, location);
-    if (stored === undefined) return Promise.reject(new Error('no such loose chunk'));
-    return Promise.resolve(stored);
+  read(id: ChunkId, location: ChunkLocation): Uint8Array {
+    const record = this.#records[location.bundleOffset]
+    if (record?.id !== id) throw new LatticeError('damaged-journal', 'no such loose chunk')
+    return record.stored
   }
 }
