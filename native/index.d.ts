@@ -1,8 +1,6 @@
-/**
- * What build/lattice.node exports, by hand. Each part of the addon has its own interface here;
- * src/crypto/native.ts loads it. Every call checks types, lengths and ranges and throws a
- * TypeError with code 'invalid' when they are wrong; buffers are only used during the call.
- */
+// What build/lattice.node exports, by hand. Each part of the addon has its own interface here;
+// src/crypto/native.ts loads it. Every call checks types, lengths and ranges and throws a
+// TypeError with code 'invalid' when they are wrong; buffers are only used during the call.
 
 export interface CutAddon {
   /**
@@ -17,14 +15,14 @@ export interface CutAddon {
     avg: number,
     max: number,
     final: boolean,
-  ): Uint32Array;
+  ): Uint32Array
 }
 
 export interface AeadAddon {
   /** False when the runtime lacks OpenSSL's EVP functions: then seal and open throw. */
-  aeadAvailable(): boolean;
+  aeadAvailable(): boolean
   /** HChaCha20(key 32, input 16), 32 bytes. */
-  hchacha20(key: Uint8Array, input: Uint8Array): Uint8Array;
+  hchacha20(key: Uint8Array, input: Uint8Array): Uint8Array
   /** XChaCha20-Poly1305 of one message; `out` has 16 bytes more than `plain`, not overlapping. */
   seal(
     key: Uint8Array,
@@ -32,15 +30,16 @@ export interface AeadAddon {
     ad: Uint8Array,
     plain: Uint8Array,
     out: Uint8Array,
-  ): void;
+  ): void
   /** True and `out` filled (16 bytes less than `sealed`), or false and `out` zeroed. */
   open(
+    this: void,
     key: Uint8Array,
     nonce24: Uint8Array,
     ad: Uint8Array,
     sealed: Uint8Array,
     out: Uint8Array,
-  ): boolean;
+  ): boolean
   /**
    * Seals `plain` in segments of 16 KiB; nonce = prefix 19 ‖ index u32 BE ‖ last flag.
    * `out` has exactly 16 * max(1, ceil(plain / 16384)) bytes more.
@@ -51,12 +50,13 @@ export interface AeadAddon {
     ad: Uint8Array,
     plain: Uint8Array,
     out: Uint8Array,
-  ): void;
+  ): void
   /**
    * Opens consecutive whole segments, `first` being the index of the first one in `sealed`, of a
    * buffer that has `total` of them. Only the last of all may be shorter than 16 KiB.
    */
   openSegments(
+    this: void,
     key: Uint8Array,
     prefix19: Uint8Array,
     ad: Uint8Array,
@@ -64,5 +64,5 @@ export interface AeadAddon {
     first: number,
     total: number,
     out: Uint8Array,
-  ): boolean;
+  ): boolean
 }
