@@ -23,7 +23,8 @@ export type NodeKind = 1 | 2 | 3 | 4 | 5 | 6 | 7
  * Names one op: (author, sequence of the batch, index in the batch), with the effective time that
  * orders it. An op that is not in a batch yet is *provisional*: `seq` is -1, it is greater than every
  * placed op, and `order` decides among its like. Placing it fills the fields in; the object stays the
- * same, so that whoever refers to it sees the final id.
+ * same, so that whoever refers to it sees the final id. Author, sequence and index name the op; the
+ * time in a ref that came in a batch is its author's claim: match refs with sameRef (order.ts).
  */
 export interface OpRef {
   ms: number // effective time, 48-bit milliseconds

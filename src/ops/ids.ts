@@ -1,0 +1,72 @@
+/**
+ * Derived ids. All devices of a vault compute the same id from the same op, so ids are not on the
+ * wire where they can be derived, and nobody can choose one that collides.
+ *
+ *   node id   kind u8 ‖ first 15 bytes of BLAKE2b-256(key, author 32 ‖ mint u64 BE ‖ 'node')
+ *   link id   kind u8 ‖ first 15 bytes of BLAKE2b-256(key, author 32 ‖ mint u64 BE ‖ 'link')
+ *   root id   1       ‖ first 15 bytes of BLAKE2b-256(key, vault id ‖ 'root')
+ *
+ * kind = that of the node; a node's first link has the node's id. The key comes from K_id, so that
+ * ids tell outsiders nothing.
+ */
+
+import { blake2bKeyedInto } from '../crypto/hash.ts'
+import { assert } from '../util/assert.ts'
+import { concatBytes, utf8, writeU64 } from '../util/bytes.ts'
+import { AUTHOR_BYTES, ID_BYTES } from './bounds.ts'
+import { KIND_BLOCK_DEVICE, KIND_DIRECTORY } from './types.ts'
+import type { AuthorId, LinkId, NodeId, NodeKind } from './types.ts'
+
+const LABEL_BYTES = 4
+
+export class Ids {
+  readonly #key: Uint8Array
+  readonly #input = Buffer.alloc(AUTHOR_BYTES + 8 + LABEL_BYTES)
+  readonly #hash = Buffer.alloc(32)
+
+  /** `key`: 32 bytes, kept by reference ('lattice/0/node-id' of K_id, crypto/kdf.ts). */
+  constructor(key: Uint8Array) {
+    assert(key.length === 32, 'ids: the key has 32 bytes')
+    this.#key = key
+  }
+
+  node(author: AuthorId, mint: number, kind: NodeKind): NodeId {
+    return this.#derive(author, mint, 'node', kind) as NodeId
+  }
+
+  /** Of a further link to `node`. */
+  link(author: AuthorId, mint: number, node: NodeId): LinkId {
+    return this.#derive(author, mint, 'link', kindOfId(node)) as LinkId
+  }
+
+  root(vaultId: Uint8Array): NodeId {
+    blake2bKeyedInto(this.#hash, this.#key, concatBytes(vaultId, utf8('root')))
+    return this.#withKind(KIND_DIRECTORY) as NodeId
+  }
+
+  #derive(author: AuthorId, mint: number, label: string, kind: NodeKind): string {
+    assert(author.length === AUTHOR_BYTES, 'ids: an author has 32 bytes')
+    this.#input.write(author, 0, 'latin1')
+    writeU64(this.#input, AUTHOR_BYTES, mint)
+    this.#input.write(label, AUTHOR_BYTES + 8, 'latin1')
+    blake2bKeyedInto(this.#hash, this.#key, this.#input)
+    return this.#withKind(kind)
+  }
+
+  #withKind(kind: NodeKind): string {
+    this.#hash.copyWithin(1, 0, ID_BYTES - 1)
+    this.#hash[0] = kind
+    return this.#hash.toString('latin1', 0, ID_BYTES)
+  }
+}
+
+/** The kind that an id of a node or link carries; the id must be one. */
+export function kindOfId(id: NodeId | LinkId): NodeKind {
+  const kind = id.charCodeAt(0)
+  assert(isKind(kind), 'an id without a kind')
+  return kind
+}
+
+export function isKind(kind: number): kind is NodeKind {
+  return kind >= KIND_DIRECTORY && kind <= KIND_BLOCK_DEVICE
+}
