@@ -77,6 +77,11 @@ export class ReplyWriter {
     this.#count++
   }
 
+  /** Drops the record that is open. */
+  abandon(): void {
+    this.#used = this.#start
+  }
+
   /** Bytes of payload in the record that is open. */
   payloadBytes(): number {
     return this.#used - this.#start - RECORD_HEADER_BYTES

@@ -1,0 +1,188 @@
+// FuseSession: serves one mounted directory. It wakes when the native session has requests or events,
+// gives events to the buffers and requests to the handlers, and sends all replies of one wake in one
+// call. Requests that must wait (fsync, a cold open) answer later, in any order.
+//
+// Invariants: every request gets exactly one reply; a request's bytes are used only until its handler
+// returns; replies are sent before the arena space of their requests is given back.
+// Owned by the daemon. Never touches the mount itself.
+
+import { ErrnoMapper, EIO, ENOSYS, type Trouble } from '../fs/errno.ts'
+import type { FileSystem } from '../fs/file-system.ts'
+import type { Session } from '../../native/session.d.ts'
+import { sessionAddon } from './addon.ts'
+import { HANDLERS, type Reply } from './handlers.ts'
+import type { NativeBuffers } from './native-buffers.ts'
+import { ReplyWriter } from './reply-writer.ts'
+import { RequestReader } from './request-reader.ts'
+
+const LIFETIME_SEC = 3600
+const WRITE_BYTES_MAX = 1024 * 1024
+const REQUESTS_PER_TAKE = 256
+const EVENTS_PER_TAKE = 512
+const EVENT_COLUMNS = 5
+const EVENT_ENDED = 9
+const REPLY_BATCH_BYTES = 512 * 1024
+
+export interface FuseSessionOptions {
+  /** The FUSE device, mounted; the session owns it from now on. */
+  fd: number
+  fileSystem: FileSystem
+  buffers: NativeBuffers
+  readOnly: boolean
+  /** Told once per cause of an EIO. */
+  log: (trouble: Trouble) => void
+}
+
+export type SessionEnd = 'unmounted' | 'error' | 'closed'
+
+export class FuseSession {
+  readonly #fs: FileSystem
+  readonly #buffers: NativeBuffers
+  readonly #native: Session
+  readonly #errors: ErrnoMapper
+  readonly #reader: RequestReader
+  readonly #writer = new ReplyWriter(LIFETIME_SEC)
+  readonly #rows = new Uint32Array(REQUESTS_PER_TAKE * 2)
+  readonly #events = new Float64Array(EVENTS_PER_TAKE * EVENT_COLUMNS)
+  #waiting = 0
+  #closed = false
+  #resolveEnded: (end: SessionEnd) => void = () => undefined
+
+  /** Resolves when the kernel has let go of the mount, or the session was closed. */
+  readonly ended: Promise<SessionEnd>
+
+  private constructor(options: FuseSessionOptions) {
+    this.#fs = options.fileSystem
+    this.#buffers = options.buffers
+    this.#errors = new ErrnoMapper(options.log)
+    this.ended = new Promise((resolve) => {
+      this.#resolveEnded = resolve
+    })
+    this.#native = sessionAddon().createSession({
+      fd: options.fd,
+      table: options.buffers.table,
+      readOnly: options.readOnly,
+      onWake: () => this.#wake(),
+      maxWriteBytes: WRITE_BYTES_MAX,
+      lifetimeSec: LIFETIME_SEC,
+    })
+    this.#reader = new RequestReader(this.#native.requests)
+  }
+
+  static open(options: FuseSessionOptions): FuseSession {
+    return new FuseSession(options)
+  }
+
+  /** Requests that wait for an answer from JavaScript. */
+  get waiting(): number {
+    return this.#waiting
+  }
+
+  stats(): Float64Array {
+    return this.#native.stats()
+  }
+
+  /** Tells the kernel of a change that did not come through it. */
+  invalidateInode(ino: number): void {
+    this.#native.notify(1, ino, 0, 0)
+  }
+
+  invalidateEntry(parent: number, name: string): void {
+    this.#native.notify(2, parent, 0, 0, Buffer.from(name, 'latin1'))
+  }
+
+  /** Stops serving; the caller has unmounted, or gives the mount up. Idempotent. */
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.#native.close()
+    this.#resolveEnded('closed')
+  }
+
+  #wake(): void {
+    if (this.#closed) return
+    this.#takeEvents()
+    for (;;) {
+      const count = this.#native.take(this.#rows)
+      if (count === 0) break
+      this.#fs.drainAttrs()
+      for (let i = 0; i < count; i++) {
+        this.#serve(this.#rows[i * 2] ?? 0, this.#rows[i * 2 + 1] ?? 0)
+        if (this.#writer.packed().length > REPLY_BATCH_BYTES) this.#send()
+      }
+      this.#send()
+      this.#native.release(count)
+    }
+    this.#takeEvents()
+  }
+
+  #takeEvents(): void {
+    for (;;) {
+      const rows = this.#native.takeEvents(this.#events)
+      if (rows === 0) return
+      for (let row = 0; row < rows; row++) {
+        if (this.#events[row * EVENT_COLUMNS] !== EVENT_ENDED) continue
+        this.#resolveEnded(this.#events[row * EVENT_COLUMNS + 2] === 1 ? 'unmounted' : 'error')
+      }
+      this.#buffers.dispatch(this.#events, rows)
+    }
+  }
+
+  #serve(offset: number, length: number): void {
+    const request = this.#reader
+    request.set(offset, length)
+    const { opcode, nodeId, uniqueLow, uniqueHigh } = request
+    const entry = HANDLERS.get(opcode)
+    if (entry === undefined) {
+      this.#writer.error(uniqueLow, uniqueHigh, ENOSYS)
+      return
+    }
+    try {
+      const reply = entry.handle(this.#fs, request)
+      if (reply instanceof Promise) this.#answerLater(reply, entry.name, nodeId, uniqueLow, uniqueHigh)
+      else this.#answer(reply, entry.name, nodeId, uniqueLow, uniqueHigh)
+    } catch (error) {
+      this.#writer.error(uniqueLow, uniqueHigh, this.#errors.toErrno(error, entry.name, nodeId))
+    }
+  }
+
+  #answer(reply: Reply, name: string, nodeId: number, low: number, high: number): void {
+    this.#writer.begin(low, high)
+    try {
+      reply(this.#writer)
+      this.#writer.end()
+    } catch (error) {
+      this.#writer.abandon()
+      this.#errors.toErrno(error, name, nodeId)
+      this.#writer.error(low, high, EIO)
+    }
+  }
+
+  #answerLater(
+    reply: Promise<Reply>,
+    name: string,
+    nodeId: number,
+    low: number,
+    high: number,
+  ): void {
+    this.#waiting++
+    reply
+      .then(
+        (write) => this.#answer(write, name, nodeId, low, high),
+        (error: unknown) => {
+          this.#writer.error(low, high, this.#errors.toErrno(error, name, nodeId))
+        },
+      )
+      .finally(() => {
+        this.#waiting--
+        if (!this.#closed) this.#send()
+      })
+      .catch(() => undefined)
+  }
+
+  #send(): void {
+    if (this.#writer.count === 0) return
+    this.#native.reply(this.#writer.packed(), this.#writer.count)
+    this.#writer.clear()
+  }
+}
