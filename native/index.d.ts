@@ -5,8 +5,8 @@
 export interface CutAddon {
   /**
    * Lengths of the FastCDC chunks at the start of `buffer`. `gear` is 2048 bytes (256 little-endian
-   * u64). Needs 64 <= min <= avg <= max, avg a power of two from 256 to 2^26. Unless `final`, a tail
-   * that more bytes could change is left out: pass it again, with what follows.
+   * u64). Needs 64 <= min <= avg <= max, avg a power of two from 256 to 2^26. Unless `final`, a
+   * tail that more bytes could change is left out: pass it again, with what follows.
    */
   cut(
     buffer: Uint8Array,

@@ -1,6 +1,6 @@
-// The key file on disk: the only I/O of crypto/. Written whole to a temporary file, flushed, renamed
-// over the old one, directory flushed: a crash leaves the old or the new file, never a mixture.
-// Mode 0600 from the first moment; a file that others may read is refused.
+// The key file on disk: the only I/O of crypto/. Written whole to a temporary file, flushed,
+// renamed over the old one, directory flushed: a crash leaves the old or the new file, never a
+// mixture. Mode 0600 from the first moment; a file that others may read is refused.
 
 import { constants } from 'node:fs'
 import { link, open, rename, unlink } from 'node:fs/promises'

@@ -22,7 +22,8 @@ const DRAFT_SEALED =
 
 const BLAKE3_1025 =
   '357dc55de0c7e382c900fd6e320acc04146be01db6a8ce7210b7189bd664ea69'
-const FASTCDC_LENGTHS = '4350 2770 1277 3649 4995 4260 4887 4534 5045 6626 4172 4231 5361 4236 4367 776'
+const FASTCDC_LENGTHS =
+  '4350 2770 1277 3649 4995 4260 4887 4534 5045 6626 4172 4231 5361 4236 4367 776'
 
 type SelfTest = { name: string; run: () => boolean }
 
@@ -52,7 +53,7 @@ export function runSelfTests(): void {
     }
     if (!passed) {
       throw new LatticeError('self-test-failed', `the self-test ${test.name} failed`, {
-        hint: 'build the addon anew: sh native/build.sh; if it fails again, do not use this machine',
+        hint: 'build the addon anew (sh native/build.sh); if that fails, suspect the machine',
         details: { test: test.name },
         cause,
       })

@@ -1,0 +1,37 @@
+// Seeded randomness for tests: SEED in the environment replays a run, else a fresh seed is drawn;
+// the caller prints it. splitmix32, good enough to vary inputs.
+
+export type TestRandom = {
+  seed: number
+  /** An integer in [0, below). */
+  below(limit: number): number
+  bytes(length: number): Uint8Array
+  pick<T>(items: readonly T[]): T
+}
+
+export function testRandom(): TestRandom {
+  const fromEnvironment = Number(process.env['SEED'])
+  const seed = Number.isInteger(fromEnvironment) && process.env['SEED'] !== undefined
+    ? fromEnvironment
+    : Math.floor(Math.random() * 2 ** 31)
+  let state = seed | 0
+  const next = (): number => {
+    state = (state + 0x9e3779b9) | 0
+    let z = state ^ (state >>> 16)
+    z = Math.imul(z, 0x21f0aaad)
+    z ^= z >>> 15
+    z = Math.imul(z, 0x735a2d97)
+    return (z ^ (z >>> 15)) >>> 0
+  }
+  const below = (limit: number): number => next() % limit
+  return {
+    seed,
+    below,
+    bytes: (length) => {
+      const out = new Uint8Array(length)
+      for (let i = 0; i < length; i++) out[i] = next()
+      return out
+    },
+    pick: (items) => items[below(items.length)] as (typeof items)[number],
+  }
+}
