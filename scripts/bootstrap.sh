@@ -100,6 +100,10 @@ install_packages() {
 }
 
 install_npm() {
+  if node scripts/is-installed.mjs; then # by hand
+    cp package-lock.json "$1" && mv -f "$1" "$lockStamp" || exit 1
+    return
+  fi
   has npm || die 69 'npm is not installed' 'install npm (it comes with Node.js) and run this again'
   say 'installing npm packages, as package-lock.json has it'
   rm -f "$lockStamp"

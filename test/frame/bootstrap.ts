@@ -10,8 +10,8 @@ import {
 import { join } from 'node:path'
 import { checkout, Project, type Run } from './project.helper.ts'
 
-const copies = ['scripts/bootstrap.sh', 'bin/lattice', 'package.json', 'package-lock.json']
-copies.push('tsconfig.json', 'tsconfig.build.json')
+const copies = ['scripts/bootstrap.sh', 'scripts/is-installed.mjs', 'bin/lattice']
+copies.push('package.json', 'package-lock.json', 'tsconfig.json', 'tsconfig.build.json')
 const tools = ['sh', 'dirname', 'readlink', 'cmp', 'find', 'uname', 'id', 'env', 'rm', 'cp', 'mv',
   'mkdir', 'ls', 'flock', 'sleep']
 
@@ -134,6 +134,13 @@ t.test('each step runs when its inputs changed, and only then', { skip }, (t) =>
   project.write('package-lock.json', '{}\n')
   t.same(steps(run()), ['npm'], 'the lock changed')
   t.equal(calls(), 2)
+  const lock = (version: string) => JSON.stringify({ packages: { 'node_modules/x': { version } } })
+  project.write('node_modules/.package-lock.json', lock('1.0.0'))
+  project.write('package-lock.json', lock('1.0.0'))
+  t.same(run(), { code: 0, stdout: '', stderr: '' }, 'npm has been called by hand')
+  t.equal(calls(), 2)
+  project.write('package-lock.json', lock('1.0.1'))
+  t.same(steps(run()), ['npm'], 'another version is wanted')
   utimesSync(at('package-lock.json'), new Date(), new Date())
   t.same(run(), { code: 0, stdout: '', stderr: '' }, 'a touched lock has not changed')
 
