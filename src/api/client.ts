@@ -1,0 +1,150 @@
+// The control API's client, the only part of api/ that the command line imports. One connection,
+// kept open until close(): a daemon that serves nothing stays as long as somebody is connected.
+
+import { Agent, request } from 'node:http'
+import type { IncomingMessage } from 'node:http'
+import { LatticeError, errnoName } from '../util/errors.ts'
+import type { ErrorCode } from '../util/errors.ts'
+import { withSocketAddress } from './client-address.ts'
+import { API_PREFIX } from './client-types.ts'
+import type * as Api from './client-types.ts'
+
+export class ControlClient {
+  readonly #socket: string
+  readonly #agent = new Agent({ keepAlive: true, maxSockets: 1 })
+
+  private constructor(socket: string) {
+    this.#socket = socket
+  }
+
+  /** Throws 'daemon-not-running' when nobody answers on the socket. */
+  static async connect(socket: string): Promise<ControlClient> {
+    const client = new ControlClient(socket)
+    try {
+      await client.version()
+      return client
+    } catch (error) {
+      client.close()
+      throw error
+    }
+  }
+
+  close(): void {
+    this.#agent.destroy()
+  }
+
+  version(): Promise<Api.VersionInfo> {
+    return this.#call('GET', '/version')
+  }
+
+  status(): Promise<Api.Status> {
+    return this.#call('GET', '/status')
+  }
+
+  createVault(body: Api.CreateVaultRequest): Promise<Api.CreateVaultResult> {
+    return this.#call('POST', '/vaults', body)
+  }
+
+  mount(vaultId: string, body: Api.MountRequest): Promise<Api.MountResult> {
+    return this.#call('POST', `/vaults/${vaultId}/mount`, body)
+  }
+
+  unmount(vaultId: string, body: Api.UnmountRequest): Promise<Api.VaultStatus> {
+    return this.#call('POST', `/vaults/${vaultId}/unmount`, body)
+  }
+
+  clearDeadMount(directory: string): Promise<void> {
+    return this.#call('POST', '/unmount', { directory })
+  }
+
+  check(vaultId: string, body: Api.CheckRequest): Promise<Api.CheckResult> {
+    return this.#call('POST', `/vaults/${vaultId}/check`, body)
+  }
+
+  sync(vaultId: string): Promise<Api.VaultStatus> {
+    return this.#call('POST', `/vaults/${vaultId}/sync`, {})
+  }
+
+  recoveryPhrases(body: Api.KeyAccess): Promise<Api.PhraseResult> {
+    return this.#call('POST', '/keys/recovery', body)
+  }
+
+  restoreKeys(body: Api.RestoreRequest): Promise<Api.RestoreResult> {
+    return this.#call('POST', '/keys/restore', body)
+  }
+
+  async #call<Result>(method: string, path: string, body?: object): Promise<Result> {
+    const text = body === undefined ? '' : JSON.stringify(body)
+    const response = await withSocketAddress(this.#socket, (socketPath) =>
+      this.#exchange(socketPath, method, path, text),
+    )
+    const value = parseJson(response.text)
+    if (response.status >= 200 && response.status < 300) return value as Result
+    throw errorOf(value, response.status)
+  }
+
+  #exchange(
+    socketPath: string,
+    method: string,
+    path: string,
+    body: string,
+  ): Promise<{ status: number; text: string }> {
+    return new Promise((resolve, reject) => {
+      const headers = body === '' ? {} : {
+        'content-type': 'application/json',
+        'content-length': Buffer.byteLength(body),
+      }
+      const options = { socketPath, method, path: `${API_PREFIX}${path}`, headers, agent: this.#agent }
+      const outgoing = request(options, (response) => {
+        collect(response).then(
+          (text) => resolve({ status: response.statusCode ?? 500, text }),
+          (error: unknown) => reject(gone(error)),
+        )
+      })
+      outgoing.on('error', (error) => reject(gone(error)))
+      outgoing.end(body)
+    })
+  }
+}
+
+async function collect(response: IncomingMessage): Promise<string> {
+  const parts: Buffer[] = []
+  for await (const part of response) parts.push(part as Buffer)
+  return Buffer.concat(parts).toString('utf8')
+}
+
+/** No socket, nobody listening, or the daemon went away in the middle. */
+function gone(error: unknown): Error {
+  const name = errnoName(error)
+  if (name === 'ENOENT' || name === 'ECONNREFUSED') {
+    return new LatticeError('daemon-not-running', 'the daemon is not running', {
+      hint: 'mount a vault: lattice mount DIR',
+    })
+  }
+  if (name === 'EACCES' || name === 'EPERM') {
+    return new LatticeError('denied', 'the control socket may not be used', {
+      hint: 'it belongs to the user who started the daemon',
+    })
+  }
+  return new LatticeError('closed', 'the daemon ended while it was asked', {
+    hint: 'its log says why: daemon.log in the state directory',
+    cause: error,
+  })
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return text === '' ? undefined : (JSON.parse(text) as unknown)
+  } catch (cause) {
+    throw new LatticeError('internal', 'the daemon answered with something that is not JSON', { cause })
+  }
+}
+
+function errorOf(value: unknown, status: number): LatticeError {
+  const problem = (typeof value === 'object' && value !== null ? value : {}) as Partial<Api.Problem>
+  return new LatticeError(
+    (problem.reason ?? 'internal') as ErrorCode,
+    problem.title ?? `the daemon answered with status ${status}`,
+    { hint: problem.hint, details: problem.details },
+  )
+}

@@ -1,0 +1,175 @@
+// The control API's server: HTTP on a unix socket, mode 0600 in a directory of mode 0700, so that
+// whoever can connect is this user (or root). It knows no vault: everything is asked of `Control`.
+//
+//   GET  /api/v1/version                 POST /api/v1/vaults               create
+//   GET  /api/v1/status                  POST /api/v1/vaults/{id}/mount
+//   GET  /api/v1/vaults                  POST /api/v1/vaults/{id}/unmount
+//   POST /api/v1/keys/recovery           POST /api/v1/vaults/{id}/check
+//   POST /api/v1/keys/restore            POST /api/v1/vaults/{id}/sync
+//   POST /api/v1/unmount {directory}     clears a dead mount that belongs to no vault here
+
+import { chmod, unlink } from 'node:fs/promises'
+import fastify from 'fastify'
+import type { FastifyError, FastifyInstance, FastifyReply } from 'fastify'
+import Type from 'typebox'
+import type { TSchema } from 'typebox'
+import { API_BODY_BYTES_MAX, PASSPHRASE_BYTES_MAX } from '../config/limits.ts'
+import { errnoName } from '../util/errors.ts'
+import { API_PREFIX } from './client-types.ts'
+import type * as Api from './client-types.ts'
+import { withSocketAddress } from './client-address.ts'
+import { httpProblem, problemOf } from './problem.ts'
+
+/** What the daemon offers; implemented in daemon/. Errors are LatticeErrors. */
+export interface Control {
+  version(): Api.VersionInfo
+  status(): Promise<Api.Status>
+  createVault(request: Api.CreateVaultRequest): Promise<Api.CreateVaultResult>
+  mount(vaultId: string, request: Api.MountRequest): Promise<Api.MountResult>
+  unmount(vaultId: string, request: Api.UnmountRequest): Promise<Api.VaultStatus>
+  clearDeadMount(directory: string): Promise<void>
+  check(vaultId: string, request: Api.CheckRequest): Promise<Api.CheckResult>
+  sync(vaultId: string): Promise<Api.VaultStatus>
+  recoveryPhrases(access: Api.KeyAccess): Promise<Api.PhraseResult>
+  restoreKeys(request: Api.RestoreRequest): Promise<Api.RestoreResult>
+}
+
+export interface ServerEvents {
+  /** An error that is not the caller's; for the log. */
+  failed(error: unknown, route: string): void
+  /** Nobody is connected and no request is in work. Told after each time that ended. */
+  idle(): void
+}
+
+const passphrase = Type.Optional(Type.String({ maxLength: PASSPHRASE_BYTES_MAX }))
+const access = { passphrase, allowUnprotected: Type.Optional(Type.Boolean()) }
+const flag = Type.Boolean()
+const body = (members: Record<string, TSchema>): TSchema =>
+  Type.Object(members, { additionalProperties: false })
+
+const CREATE = body({
+  ...access,
+  directory: Type.String({ minLength: 1, maxLength: 4096 }),
+  forMount: Type.Optional(flag),
+  withPhrase: Type.Optional(flag),
+})
+const MOUNT = body({ ...access, readOnly: flag, allowOther: flag, dev: flag, suid: flag })
+const UNMOUNT = body({ lazy: flag })
+const CLEAR = body({ directory: Type.String({ minLength: 1, maxLength: 4096 }) })
+const CHECK = body({ ...access, readData: flag })
+const ACCESS = body(access)
+const RESTORE = body({ ...access, phrase: Type.String({ maxLength: 4096 }) })
+const ID = body({ id: Type.String({ pattern: '^[0-9a-f]{32}$' }) })
+
+export class ControlServer {
+  readonly #app: FastifyInstance
+  readonly #socket: string
+  #connections = 0
+  #closing = false
+
+  private constructor(app: FastifyInstance, socket: string) {
+    this.#app = app
+    this.#socket = socket
+  }
+
+  /** Listens. A socket that a killed daemon left is replaced: the caller holds the daemon's lock. */
+  static async open(socket: string, control: Control, events: ServerEvents): Promise<ControlServer> {
+    const app = fastify({
+      logger: false,
+      bodyLimit: API_BODY_BYTES_MAX,
+      keepAliveTimeout: 3600_000, // a command that prompts its user keeps its connection
+      forceCloseConnections: true,
+    })
+    const server = new ControlServer(app, socket)
+    server.#watchConnections(events)
+    answerErrors(app, events)
+    addRoutes(app, control)
+    await unlink(socket).catch((error: unknown) => {
+      if (errnoName(error) !== 'ENOENT') throw error
+    })
+    await withSocketAddress(socket, (path) => app.listen({ path }))
+    await chmod(socket, 0o600)
+    return server
+  }
+
+  get connections(): number {
+    return this.#connections
+  }
+
+  /** Stops listening, ends every connection, removes the socket. Idempotent. */
+  async close(): Promise<void> {
+    if (this.#closing) return
+    this.#closing = true
+    await unlink(this.#socket).catch(() => undefined) // node removes it too
+    await this.#app.close()
+  }
+
+  #watchConnections(events: ServerEvents): void {
+    this.#app.server.on('connection', (connection) => {
+      this.#connections += 1
+      connection.on('close', () => {
+        this.#connections -= 1
+        if (this.#connections === 0 && !this.#closing) events.idle()
+      })
+    })
+  }
+}
+
+function addRoutes(app: FastifyInstance, control: Control): void {
+  type Id = { Params: { id: string } }
+  const at = (path: string): string => `${API_PREFIX}${path}`
+  app.get(at('/version'), () => control.version())
+  app.get(at('/status'), () => control.status())
+  app.get(at('/vaults'), async () => (await control.status()).vaults)
+  app.post<{ Body: Api.CreateVaultRequest }>(at('/vaults'), { schema: { body: CREATE } }, (request) =>
+    control.createVault(request.body),
+  )
+  app.post<Id & { Body: Api.MountRequest }>(
+    at('/vaults/:id/mount'),
+    { schema: { params: ID, body: MOUNT } },
+    (request) => control.mount(request.params.id, request.body),
+  )
+  app.post<Id & { Body: Api.UnmountRequest }>(
+    at('/vaults/:id/unmount'),
+    { schema: { params: ID, body: UNMOUNT } },
+    (request) => control.unmount(request.params.id, request.body),
+  )
+  app.post<Id & { Body: Api.CheckRequest }>(
+    at('/vaults/:id/check'),
+    { schema: { params: ID, body: CHECK } },
+    (request) => control.check(request.params.id, request.body),
+  )
+  app.post<Id>(at('/vaults/:id/sync'), { schema: { params: ID } }, (request) =>
+    control.sync(request.params.id),
+  )
+  app.post<{ Body: { directory: string } }>(
+    at('/unmount'),
+    { schema: { body: CLEAR } },
+    async (request) => {
+      await control.clearDeadMount(request.body.directory)
+      return {}
+    },
+  )
+  app.post<{ Body: Api.KeyAccess }>(at('/keys/recovery'), { schema: { body: ACCESS } }, (request) =>
+    control.recoveryPhrases(request.body),
+  )
+  app.post<{ Body: Api.RestoreRequest }>(
+    at('/keys/restore'),
+    { schema: { body: RESTORE } },
+    (request) => control.restoreKeys(request.body),
+  )
+}
+
+function answerErrors(app: FastifyInstance, events: ServerEvents): void {
+  app.setErrorHandler((error: FastifyError, request, reply) => {
+    const refused = error.validation !== undefined || String(error.code).startsWith('FST_')
+    const problem = refused ? httpProblem(error.statusCode ?? 400, error.message) : problemOf(error)
+    if (problem.status >= 500) events.failed(error, request.routeOptions.url ?? '')
+    return send(reply, problem)
+  })
+  app.setNotFoundHandler((_request, reply) => send(reply, httpProblem(404, 'no such resource')))
+}
+
+function send(reply: FastifyReply, problem: Api.Problem): FastifyReply {
+  return reply.code(problem.status).type('application/problem+json').send(problem)
+}

@@ -1,0 +1,154 @@
+// What config.toml may say, and what holds when it does not. Pure: text in, values out.
+//
+//   version = 1
+//   [daemon]
+//   log_level = "info"            # trace, debug, info, warn, error
+//   [memory]
+//   dirty_mib = 256               # written, not yet sealed; writers wait above it
+//   clean_mib = 64                # content kept for reading again
+//   [vault.NAME]
+//   path = "/home/a/Vault"        # where it is mounted
+//   id = "32 hexadecimal digits"
+
+import { isAbsolute } from 'node:path'
+import { TomlError, parse } from 'smol-toml'
+import { LatticeError } from '../util/errors.ts'
+import { CLEAN_BYTES_DEFAULT, DIRTY_BYTES_DEFAULT, DIRTY_BYTES_MIN } from './limits.ts'
+
+export const CONFIG_VERSION = 1
+export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error'] as const
+export type LogLevel = (typeof LOG_LEVELS)[number]
+
+export interface VaultEntry {
+  name: string
+  /** Absolute directory that the vault is mounted on. */
+  path: string
+  /** 32 lower-case hexadecimal digits. */
+  id: string
+}
+
+export interface Config {
+  logLevel: LogLevel
+  dirtyBytesMax: number
+  cleanBytesMax: number
+  vaults: VaultEntry[]
+  /** One sentence for each key that lattice does not know. */
+  warnings: string[]
+}
+
+type Table = Record<string, unknown>
+
+export function defaultConfig(): Config {
+  return {
+    logLevel: 'info',
+    dirtyBytesMax: DIRTY_BYTES_DEFAULT,
+    cleanBytesMax: CLEAN_BYTES_DEFAULT,
+    vaults: [],
+    warnings: [],
+  }
+}
+
+/** Throws 'damaged-config' with the line or key, or 'unknown-format' for a newer version. */
+export function parseConfig(text: string): Config {
+  const config = defaultConfig()
+  const root = parseToml(text)
+  const version = root['version']
+  if (version === undefined) throw damaged('the key version is missing')
+  if (version !== CONFIG_VERSION) {
+    throw new LatticeError('unknown-format', `config.toml has version ${shown(version)}`, {
+      hint: `this lattice reads version ${CONFIG_VERSION}; use the lattice that wrote it`,
+    })
+  }
+  warnUnknown(config, '', root, ['version', 'daemon', 'memory', 'vault'])
+  readDaemon(config, tableOf(root, 'daemon'))
+  readMemory(config, tableOf(root, 'memory'))
+  for (const [name, value] of Object.entries(tableOf(root, 'vault'))) {
+    config.vaults.push(readVault(config, name, value))
+  }
+  refuseDoubles(config.vaults)
+  return config
+}
+
+function parseToml(text: string): Table {
+  try {
+    return parse(text)
+  } catch (error) {
+    if (!(error instanceof TomlError)) throw error
+    const reason = error.message.split('\n')[0]?.replace('Invalid TOML document: ', '')
+    throw damaged(`line ${error.line}: ${reason ?? 'not TOML'}`)
+  }
+}
+
+function readDaemon(config: Config, table: Table): void {
+  warnUnknown(config, 'daemon.', table, ['log_level'])
+  const level = table['log_level']
+  if (level === undefined) return
+  const known = LOG_LEVELS.find((name) => name === level)
+  if (known === undefined) throw damaged(`daemon.log_level must be one of ${LOG_LEVELS.join(', ')}`)
+  config.logLevel = known
+}
+
+function readMemory(config: Config, table: Table): void {
+  warnUnknown(config, 'memory.', table, ['dirty_mib', 'clean_mib'])
+  config.dirtyBytesMax = mebibytes(table, 'dirty_mib', DIRTY_BYTES_MIN, config.dirtyBytesMax)
+  config.cleanBytesMax = mebibytes(table, 'clean_mib', 0, config.cleanBytesMax)
+}
+
+function mebibytes(table: Table, key: string, minBytes: number, otherwise: number): number {
+  const value = table[key]
+  if (value === undefined) return otherwise
+  const bytes = typeof value === 'number' && Number.isInteger(value) ? value * 2 ** 20 : Number.NaN
+  if (bytes >= minBytes && bytes <= 2 ** 40) return bytes
+  throw damaged(`memory.${key} must be an integer from ${minBytes / 2 ** 20} to ${2 ** 20}`)
+}
+
+function readVault(config: Config, name: string, value: unknown): VaultEntry {
+  if (!isTable(value)) throw damaged(`vault.${name} must be a table`)
+  warnUnknown(config, `vault.${name}.`, value, ['path', 'id'])
+  const { path, id } = value
+  if (typeof path !== 'string' || !isAbsolute(path) || path.includes('\0')) {
+    throw damaged(`vault.${name}.path must be an absolute path`)
+  }
+  if (typeof id !== 'string' || !/^[0-9a-f]{32}$/.test(id)) {
+    throw damaged(`vault.${name}.id must be 32 hexadecimal digits`)
+  }
+  return { name, path, id }
+}
+
+function refuseDoubles(vaults: VaultEntry[]): void {
+  for (const key of ['path', 'id'] as const) {
+    const seen = new Map<string, string>()
+    for (const vault of vaults) {
+      const other = seen.get(vault[key])
+      if (other !== undefined) throw damaged(`vaults ${other} and ${vault.name} have the same ${key}`)
+      seen.set(vault[key], vault.name)
+    }
+  }
+}
+
+function tableOf(root: Table, key: string): Table {
+  const value = root[key]
+  if (value === undefined) return {}
+  if (!isTable(value)) throw damaged(`${key} must be a table`)
+  return value
+}
+
+function isTable(value: unknown): value is Table {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function warnUnknown(config: Config, prefix: string, table: Table, known: string[]): void {
+  for (const key of Object.keys(table)) {
+    if (!known.includes(key)) config.warnings.push(`config.toml: unknown key ${prefix}${key}, ignored`)
+  }
+}
+
+function shown(value: unknown): string {
+  return typeof value === 'number' || typeof value === 'string' ? String(value) : 'of another type'
+}
+
+function damaged(reason: string): LatticeError {
+  return new LatticeError('damaged-config', `config.toml cannot be read: ${reason}`, {
+    hint: 'correct the file; `lattice status --json` names its path',
+  })
+}
