@@ -35,6 +35,9 @@ check_node() {
 
 has() { command -v "$1" >/dev/null 2>&1; }
 
+# Other systems keep libraries and headers elsewhere: only Debian and its like are asked for them.
+is_debian() { has apt-get; }
+
 has_libatomic() {
   for file in /usr/lib/*/libatomic.so.1 /lib/*/libatomic.so.1 \
     /usr/lib/libatomic.so.1 /usr/lib64/libatomic.so.1; do
@@ -47,10 +50,10 @@ missing_packages() { # sets $missing to the names of Debian packages
   missing=
   [ "$(uname -s)" = Linux ] || return 0
   has fusermount3 || missing="$missing fuse3"
-  has_libatomic || missing="$missing libatomic1"
+  ! is_debian || has_libatomic || missing="$missing libatomic1"
   if stale_addon; then # a built addon needs no compiler any more
     has "${CXX:-c++}" || missing="$missing g++"
-    [ -e /usr/include/stdio.h ] || missing="$missing libc6-dev"
+    ! is_debian || [ -e /usr/include/stdio.h ] || missing="$missing libc6-dev"
   fi
   missing=${missing# }
 }
@@ -79,7 +82,7 @@ install_packages() {
   elif has sudo; then by_hand="sudo sh -c 'apt-get update && $command'"
   else by_hand="su -c 'apt-get update && $command'"
   fi
-  has apt-get || die 69 "these are missing: $missing (names of Debian packages)" \
+  is_debian || die 69 "these are missing: $missing (names of Debian packages)" \
     'install what your system calls them, and run the same command again'
   [ -z "${by_hand:-}" ] || die 69 "these Debian packages are missing: $missing" "run: $by_hand"
   say "installing Debian packages: $missing"
