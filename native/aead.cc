@@ -225,11 +225,13 @@ bool aead_open_segments(const uint8_t key[32], const uint8_t prefix[kNoncePrefix
                         size_t sealed_size, uint32_t first, uint32_t total, uint8_t* out) {
   if (sealed_size > kMaxBytes || ad_size > kMaxBytes) return false;
   Resetting guard{keyed(key, prefix, false)};
+  const size_t whole = kSegmentBytes + kTagBytes;
+  const size_t tags = (sealed_size + whole - 1) / whole * kTagBytes;
   uint8_t* const out_begin = out;
+  const size_t out_size = sealed_size > tags ? sealed_size - tags : 0;
   uint32_t index = first;
   bool ok = guard.ctx != nullptr && sealed_size > 0;
   while (ok && sealed_size > 0) {
-    const size_t whole = kSegmentBytes + kTagBytes;
     const size_t length = sealed_size < whole ? sealed_size : whole;
     // Only the last segment of all may be short.
     ok = index < total && length >= kTagBytes && (length == whole || index + 1 == total);
@@ -242,11 +244,7 @@ bool aead_open_segments(const uint8_t key[32], const uint8_t prefix[kNoncePrefix
     out += length - kTagBytes;
     index++;
   }
-  // The failed segment's plaintext was written too: `out` stood before it.
-  if (!ok) {
-    const size_t opened = static_cast<size_t>(out - out_begin);
-    if (opened > 0) std::memset(out_begin, 0, opened);
-  }
+  if (!ok && out_size > 0) std::memset(out_begin, 0, out_size);
   return ok;
 }
 
