@@ -1,0 +1,8 @@
+// The ports of vault/ that chunks/ implements or is given, in one place: vault/ stands above chunks/
+// and owns these types, so that its files can be read without knowing how content is sealed. Types
+// only; nothing of vault/ runs below it.
+
+// oxlint-disable no-restricted-imports
+export type { FrozenExtent, FrozenJob, JobId, ReadPiece } from '../vault/buffers.ts'
+export type { ContentStore, ReadPlan, Sealed, SealOptions, WorkingContent } from '../vault/content.ts'
+export type { Clock, Disk, DiskFile, JournalPort, Timer } from '../vault/ports.ts'
