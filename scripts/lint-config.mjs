@@ -150,7 +150,7 @@ const config = {
       rules: { 'no-console': 'off', 'unicorn/no-process-exit': 'off' },
     },
     {
-      files: ['test/**/*.ts', 'bench/**/*.ts'],
+      files: ['test/**', 'bench/**'],
       rules: {
         'max-lines-per-function': 'off',
         'no-console': 'off',
