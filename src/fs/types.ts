@@ -12,7 +12,7 @@ export interface Caller {
   gid: number
 }
 
-/** A name that was found or made. `attr` is the caller's to keep. */
+/** A name that was found or made. `attr` may change with the next call: encode it at once. */
 export interface Entry {
   ino: Ino
   generation: number

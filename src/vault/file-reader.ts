@@ -1,0 +1,166 @@
+// FileReader: brings committed content into the buffers when a reader waits for it.
+//
+// A fetch is: read the epoch, plan, fetch, release the plan. 'stale' means that the base moved on
+// meanwhile: planned again. A fetch that cannot succeed fails its whole range, so that every reader
+// is answered. Ranges in `file.fetching` are on their way and are not asked for twice.
+// Sequential readers get growing windows ahead. At most FETCHES_MAX run at once; the rest queue.
+// Used by Files alone.
+
+import { LatticeError } from '../util/errors.ts'
+import type { FileBuffers, ReadPiece } from './buffers.ts'
+import type { ContentStore } from './content.ts'
+import type { OpenFile } from './open-file.ts'
+
+const FETCHES_MAX = 8
+const FETCH_BYTES = 1024 * 1024
+const WINDOW_MIN_BYTES = 512 * 1024
+const WINDOW_MAX_BYTES = 8 * 1024 * 1024
+/** Small random reads are widened to this much, aligned: one sealed segment holds it anyway. */
+const RANDOM_ALIGN_BYTES = 16 * 1024
+/** Content up to this size is put into the buffers at open, when that needs no waiting. */
+export const PREFILL_MAX_BYTES = 64 * 1024
+
+export interface ReaderPorts {
+  content: ContentStore
+  buffers: FileBuffers
+  toErrno: (error: unknown, operation: string, ino: number) => number
+}
+
+interface Range {
+  begin: number
+  end: number
+}
+
+export class FileReader {
+  readonly #ports: ReaderPorts
+  readonly #idle: (file: OpenFile) => void
+  #queue: (() => Promise<void>)[] = []
+  #fetches = 0
+
+  constructor(ports: ReaderPorts, idle: (file: OpenFile) => void) {
+    this.#ports = ports
+    this.#idle = idle
+  }
+
+  /** A reader waits for [offset, offset + length). */
+  need(file: OpenFile, offset: number, length: number, sequential: boolean): void {
+    const sizeBytes = this.#ports.buffers.attrs(file.ino)?.sizeBytes ?? 0
+    let begin = offset
+    let end = offset + length
+    if (sequential) {
+      const window = file.windowBytes * 2
+      file.windowBytes = Math.min(Math.max(window, WINDOW_MIN_BYTES), WINDOW_MAX_BYTES)
+      end = Math.max(end, begin + file.windowBytes)
+    } else {
+      file.windowBytes = 0
+      begin -= begin % RANDOM_ALIGN_BYTES
+      end += RANDOM_ALIGN_BYTES - 1 - ((end - 1) % RANDOM_ALIGN_BYTES)
+    }
+    this.#schedule(file, { begin, end: Math.max(offset + length, Math.min(end, sizeBytes)) })
+  }
+
+  /**
+   * Fills small content of a file that is being opened, so that READ never waits. What cannot be had
+   * at once is begun; nothing is waited for.
+   */
+  prefill(file: OpenFile): void {
+    const { buffers, content } = this.#ports
+    const sizeBytes = file.working.sizeBytes
+    if (sizeBytes === 0 || sizeBytes > PREFILL_MAX_BYTES) return
+    if (buffers.overlay(file.ino, 0, sizeBytes).length > 0) return
+    const epoch = buffers.baseEpoch(file.ino)
+    let plan
+    try {
+      plan = content.planNow(file.working, 0, sizeBytes)
+    } catch {
+      return // a reader, if one comes, will ask again and get the error
+    }
+    if (plan === undefined || plan.pieces.some((piece) => piece.kind === 'bundle')) {
+      plan?.release()
+      this.#schedule(file, { begin: 0, end: sizeBytes })
+      return
+    }
+    for (const piece of plan.pieces) {
+      const bytes = piece.kind === 'bytes' ? piece.bytes : new Uint8Array(pieceLength(piece))
+      buffers.fill(file.ino, epoch, piece.offset, bytes)
+    }
+    plan.release()
+  }
+
+  #schedule(file: OpenFile, wanted: Range): void {
+    for (const range of subtract(wanted, file.fetching)) {
+      for (let begin = range.begin; begin < range.end; begin += FETCH_BYTES) {
+        const part = { begin, end: Math.min(range.end, begin + FETCH_BYTES) }
+        file.fetching.push(part)
+        this.#queue.push(async () => this.#fetch(file, part))
+      }
+    }
+    this.#pump()
+  }
+
+  #pump(): void {
+    while (this.#fetches < FETCHES_MAX) {
+      const task = this.#queue.shift()
+      if (task === undefined) return
+      this.#fetches++
+      void task().finally(() => {
+        this.#fetches--
+        this.#pump()
+      })
+    }
+  }
+
+  /** Never rejects: an error goes to the readers of the range. */
+  async #fetch(file: OpenFile, range: Range): Promise<void> {
+    const { buffers, toErrno } = this.#ports
+    const length = range.end - range.begin
+    try {
+      while (!(await this.#attempt(file, range)));
+    } catch (error) {
+      buffers.fail(file.ino, range.begin, length, toErrno(error, 'read', file.ino))
+    } finally {
+      file.fetching = file.fetching.filter((other) => other !== range)
+      this.#idle(file)
+    }
+  }
+
+  /** False when the base moved on and it must be planned again. */
+  async #attempt(file: OpenFile, range: Range): Promise<boolean> {
+    const { buffers, content } = this.#ports
+    const { ino, working } = file
+    if (buffers.attrs(ino) === undefined) return true // forgotten: nobody waits
+    const epoch = buffers.baseEpoch(ino)
+    const length = range.end - range.begin
+    const plan =
+      content.planNow(working, range.begin, length) ??
+      (await content.plan(working, range.begin, length))
+    try {
+      if (plan.pieces.length === 0 && epoch === buffers.baseEpoch(ino)) {
+        throw new LatticeError('corrupt', 'content ends before the file does', { details: { ino } })
+      }
+      const result = await buffers.fetch(ino, epoch, plan.pieces)
+      if (result === 'damaged') throw new LatticeError('damaged-pack', 'a sealed bundle is damaged')
+      if (result === 'io-error') throw new LatticeError('io', 'a pack could not be read')
+      return result === 'filled'
+    } finally {
+      plan.release()
+    }
+  }
+}
+
+function pieceLength(piece: ReadPiece): number {
+  return piece.kind === 'bytes' ? piece.bytes.length : piece.length
+}
+
+function subtract(wanted: Range, taken: readonly Range[]): Range[] {
+  let rest = [wanted]
+  for (const { begin, end } of taken) {
+    rest = rest.flatMap((range) => {
+      if (range.end <= begin || range.begin >= end) return [range]
+      const before = { begin: range.begin, end: Math.min(range.end, begin) }
+      const after = { begin: Math.max(range.begin, end), end: range.end }
+      return [before, after].filter((part) => part.begin < part.end)
+    })
+  }
+  return rest
+}

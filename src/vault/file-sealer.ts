@@ -1,0 +1,293 @@
+// FileSealer: decides when dirty content is frozen, sealed and put, and does it.
+//
+//   close (flush)          final pass at once
+//   8 MiB dirty (full)     partial pass, no put
+//   3 s after first dirt   final pass
+//   fsync, sync            final pass, urgent; the caller waits for it
+//   memory pressure        oldest first until half of the dirty memory is free
+//   rename over a file     final pass, asked for by the tree
+//
+// A pass = freeze, seal, settle, describe, put, under the file's lock. One that fails leaves all of it
+// dirty: whoever waits gets the error, otherwise the next FLUSH or FSYNC does, once; the pass is
+// retried with growing delay. While the disk is full writers get the error instead of waiting.
+// Used by Files alone.
+
+import { LatticeError, isLatticeError } from '../util/errors.ts'
+import { assert } from '../util/assert.ts'
+import { ATTR_MTIME, type Attr, type FileBuffers, type FrozenJob, type Ino } from './buffers.ts'
+import type { ContentStore } from './content.ts'
+import type { Clock, Timer } from './ports.ts'
+import type { Tree } from './tree.ts'
+import { SEAL_FINAL, SEAL_NONE, SEAL_PARTIAL, SEAL_URGENT } from './open-file.ts'
+import type { OpenFile, SealLevel } from './open-file.ts'
+
+export const DIRTY_AGE_MS = 3000
+const TICK_MS = 500
+const PASSES_MAX = 16
+const RETRY_MIN_MS = 1000
+const RETRY_MAX_MS = 30_000
+/** Below this a partial pass could leave everything for later: chunks are at most half as long. */
+const PARTIAL_MIN_BYTES = 1024 * 1024
+
+export interface SealerPorts {
+  tree: Tree
+  content: ContentStore
+  buffers: FileBuffers
+  clock: Clock
+  toErrno: (error: unknown, operation: string, ino: number) => number
+  /** Bytes of disk that content may still take. */
+  spaceBytes: (() => number) | undefined
+  /** Writers get this errno from now on; 0 = they may write again. */
+  refuseWrites: ((errno: number) => void) | undefined
+}
+
+export class FileSealer {
+  readonly #ports: SealerPorts
+  readonly #idle: (file: OpenFile) => void
+  readonly #mayPut: (file: OpenFile) => boolean
+  /** Files with something dirty or unput, oldest first. */
+  readonly #dirty = new Map<Ino, OpenFile>()
+  #queue: OpenFile[] = []
+  #passes = 0
+  #timer: Timer | undefined
+  #refusing = false
+  #pressureFloorBytes: number | undefined
+  #closed = false
+
+  /** `mayPut`: a name (or the tree) still wants the content. `idle`: the file has come to rest. */
+  constructor(
+    ports: SealerPorts,
+    mayPut: (file: OpenFile) => boolean,
+    idle: (file: OpenFile) => void,
+  ) {
+    this.#ports = ports
+    this.#mayPut = mayPut
+    this.#idle = idle
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#timer?.cancel()
+  }
+
+  /** Notes that the file has something to seal or to put; its age counts from now on. */
+  markDirty(file: OpenFile): void {
+    if (file.closed) return
+    if (file.dirtySinceMs === undefined) {
+      file.dirtySinceMs = this.#ports.clock.nowMs()
+      this.#dirty.set(file.ino, file)
+    }
+    this.#arm()
+  }
+
+  /** True when content or size has not reached the tree. */
+  isUnsealed(file: OpenFile): boolean {
+    if (file.running || file.lock.held) return true
+    return file.working.changed || this.#ports.buffers.isDirty(file.ino)
+  }
+
+  unsealed(): OpenFile[] {
+    return [...this.#dirty.values()]
+  }
+
+  forget(file: OpenFile): void {
+    file.dirtySinceMs = undefined
+    this.#dirty.delete(file.ino)
+  }
+
+  /** Queues a pass; a greater level wins over a queued smaller one. */
+  request(file: OpenFile, level: SealLevel): void {
+    if (file.wanted < level) file.wanted = level
+    if (file.running || file.queued) return
+    file.queued = true
+    if (level === SEAL_URGENT) this.#queue.unshift(file)
+    else this.#queue.push(file)
+    this.#pump()
+  }
+
+  /** As request(), resolved when a pass that froze after this call has put; rejects with its error. */
+  async seal(file: OpenFile, level: SealLevel): Promise<void> {
+    assert(level >= SEAL_FINAL, 'seal: only whole passes can be waited for')
+    return new Promise((resolve, reject) => {
+      file.waiters.push({ resolve, reject })
+      this.request(file, level)
+    })
+  }
+
+  /** Writers wait for memory. */
+  pressure(): void {
+    const { dirtyBytes } = this.#ports.buffers.totals()
+    this.#pressureFloorBytes = Math.floor(dirtyBytes / 2)
+    this.#relieve()
+  }
+
+  #relieve(): void {
+    const floor = this.#pressureFloorBytes
+    if (floor === undefined || this.#closed) return
+    if (this.#ports.buffers.totals().dirtyBytes <= floor) {
+      this.#pressureFloorBytes = undefined
+      return
+    }
+    let free = PASSES_MAX - this.#passes - this.#queue.length
+    for (const file of this.#dirty.values()) {
+      if (free <= 0) return
+      const dirtyBytes = this.#ports.buffers.dirtyBytes(file.ino)
+      if (dirtyBytes === 0 || !file.idle || this.#waitsForRetry(file)) continue
+      this.request(file, dirtyBytes < PARTIAL_MIN_BYTES ? SEAL_FINAL : SEAL_PARTIAL)
+      free--
+    }
+  }
+
+  #waitsForRetry(file: OpenFile): boolean {
+    return file.failures > 0 && this.#ports.clock.nowMs() < file.retryAtMs
+  }
+
+  #arm(): void {
+    if (this.#timer !== undefined || this.#closed || this.#dirty.size === 0) return
+    this.#timer = this.#ports.clock.setTimer(TICK_MS, () => {
+      this.#timer = undefined
+      this.#tick()
+      this.#arm()
+    })
+  }
+
+  #tick(): void {
+    const now = this.#ports.clock.nowMs()
+    for (const file of this.#dirty.values()) {
+      if (now - (file.dirtySinceMs ?? now) < DIRTY_AGE_MS && file.failures === 0) break
+      if (file.idle && now >= file.retryAtMs && this.#mayPut(file)) this.request(file, SEAL_FINAL)
+    }
+    this.#relieve()
+  }
+
+  #pump(): void {
+    while (this.#passes < PASSES_MAX) {
+      const file = this.#queue.shift()
+      if (file === undefined) return
+      file.queued = false
+      this.#passes++
+      void this.#run(file)
+    }
+  }
+
+  /** Passes until nobody wants another. Never rejects: every error has an addressee. */
+  async #run(file: OpenFile): Promise<void> {
+    file.running = true
+    let whole = false
+    while (file.wanted !== SEAL_NONE) {
+      await file.lock.lock()
+      const level = file.wanted
+      const waiters = file.waiters
+      file.wanted = SEAL_NONE
+      file.waiters = []
+      try {
+        await this.pass(file, level, true)
+        this.#succeeded(file)
+        whole ||= level >= SEAL_FINAL
+        for (const waiter of waiters) waiter.resolve()
+      } catch (error) {
+        this.#failed(file, error, waiters.length > 0)
+        for (const waiter of waiters) waiter.reject(error)
+      } finally {
+        file.lock.unlock()
+      }
+    }
+    file.running = false
+    this.#passes--
+    this.#settleAge(file, whole)
+    this.#pump()
+    this.#relieve()
+    this.#idle(file)
+  }
+
+  /** One pass, under the file's lock. With `put` and a final level the tree learns the content. */
+  async pass(file: OpenFile, level: SealLevel, put: boolean): Promise<void> {
+    const { buffers, content } = this.#ports
+    const final = level >= SEAL_FINAL
+    const job = this.#freeze(file)
+    if (job !== undefined) {
+      const urgent = level === SEAL_URGENT
+      let sealedEnd: number
+      try {
+        sealedEnd = (await content.seal(file.working, job, { final, urgent })).sealedEnd
+      } catch (error) {
+        buffers.settle(job.job, false, 0)
+        throw error
+      }
+      buffers.settle(job.job, true, sealedEnd)
+      assert(!final || sealedEnd >= endOf(job), 'seal: a final pass left a tail')
+    }
+    if (final && put) await this.#put(file)
+  }
+
+  #freeze(file: OpenFile): FrozenJob | undefined {
+    const { buffers, spaceBytes } = this.#ports
+    if (!buffers.isDirty(file.ino)) return undefined
+    if (spaceBytes !== undefined && spaceBytes() < buffers.dirtyBytes(file.ino)) {
+      throw new LatticeError('disk-full', 'no room for new content', {
+        hint: 'free some space on the disk that holds the vault',
+      })
+    }
+    const job = buffers.freeze(file.ino)
+    if (job !== undefined) file.attr = job.attr
+    return job
+  }
+
+  async #put(file: OpenFile): Promise<void> {
+    const { tree, content } = this.#ports
+    if (!this.#mayPut(file)) return
+    if (file.working.changed) {
+      const described = await content.describe(file.working)
+      if (!this.#mayPut(file)) return
+      tree.put(file.ino, described, { ...this.#times(file), sizeBytes: file.working.sizeBytes })
+      return
+    }
+    const node = tree.node(file.ino)
+    const attr = this.#times(file)
+    if (node === undefined) return
+    const { mtimeSec, mtimeNsec } = node.attr
+    if (mtimeSec === attr.mtimeSec && mtimeNsec === attr.mtimeNsec) return
+    tree.setAttrs(file.ino, ATTR_MTIME, attr)
+  }
+
+  /** The record's attributes: an explicit time set since the freeze counts. */
+  #times(file: OpenFile): Attr {
+    return this.#ports.buffers.attrs(file.ino) ?? file.attr
+  }
+
+  /** What is dirty after a whole pass came during it; after a partial one it keeps its age. */
+  #settleAge(file: OpenFile, whole: boolean): void {
+    if (!file.working.changed && !this.#ports.buffers.isDirty(file.ino)) {
+      this.forget(file)
+      return
+    }
+    if (whole && file.failures === 0) this.forget(file)
+    this.markDirty(file)
+  }
+
+  #succeeded(file: OpenFile): void {
+    file.failures = 0
+    file.retryAtMs = 0
+    if (!this.#refusing) return
+    this.#refusing = false
+    this.#ports.refuseWrites?.(0)
+  }
+
+  #failed(file: OpenFile, error: unknown, someoneWaits: boolean): void {
+    const { buffers, clock, toErrno } = this.#ports
+    const delayMs = Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** file.failures)
+    file.failures++
+    file.retryAtMs = clock.nowMs() + delayMs
+    const number = toErrno(error, 'seal', file.ino)
+    if (!someoneWaits) buffers.reportError(file.ino, number)
+    this.markDirty(file)
+    if (!isLatticeError(error, 'disk-full') || this.#refusing) return
+    this.#refusing = true
+    this.#ports.refuseWrites?.(number)
+  }
+}
+
+function endOf(job: FrozenJob): number {
+  const last = job.extents.at(-1)
+  return last === undefined ? 0 : last.offset + last.length
+}

@@ -1,0 +1,368 @@
+// Files: the content of every file that is open, dirty or not yet put. It stands between the buffers
+// (plaintext in RAM), the content store (sealed) and the tree (which content a file has).
+//
+// One OpenFile per ino, made at open or at the first change, gone when nobody has the file open and
+// everything has been put. Size and times of a file with a record are the buffers'; in the gap
+// between seal and put they are this class's; otherwise the tree's: see attrs().
+// All methods run on the engine's thread. Errors are LatticeErrors of the ports, unchanged.
+
+import { must } from '../util/assert.ts'
+import { ATTR_CTIME, ATTR_MTIME, ATTR_SIZE } from './buffers.ts'
+import type { Attr, BufferEvents, FileBuffers, Ino } from './buffers.ts'
+import type { ContentStore } from './content.ts'
+import type { Clock } from './ports.ts'
+import type { Tree, UnsealedContent } from './tree.ts'
+import { FileReader } from './file-reader.ts'
+import { FileSealer } from './file-sealer.ts'
+import { OpenFile, SEAL_FINAL, SEAL_PARTIAL, SEAL_URGENT } from './open-file.ts'
+import { Orphans } from './orphans.ts'
+
+export interface FilesOptions {
+  tree: Tree
+  content: ContentStore
+  buffers: FileBuffers
+  clock: Clock
+  /** Positive errno of anything thrown; logs the cause of an EIO once. */
+  toErrno: (error: unknown, operation: string, ino: number) => number
+  /** Bytes of disk that new content may still take, the reserve not counted. Must not block. */
+  spaceBytes?: (() => number) | undefined
+  /** Writers get this errno instead of waiting for memory; 0 = they may write again. */
+  refuseWrites?: ((errno: number) => void) | undefined
+}
+
+export class Files implements UnsealedContent, BufferEvents {
+  readonly orphans: Orphans
+  readonly #tree: Tree
+  readonly #content: ContentStore
+  readonly #buffers: FileBuffers
+  readonly #clock: Clock
+  readonly #sealer: FileSealer
+  readonly #reader: FileReader
+  readonly #files = new Map<Ino, OpenFile>()
+  readonly #toErrno: FilesOptions['toErrno']
+
+  /** Becomes the listener of `buffers`. */
+  constructor(options: FilesOptions) {
+    this.#tree = options.tree
+    this.#content = options.content
+    this.#buffers = options.buffers
+    this.#clock = options.clock
+    this.#toErrno = options.toErrno
+    const { spaceBytes, refuseWrites } = options
+    const idle = (file: OpenFile): void => this.#maybeClose(file)
+    const mayPut = (file: OpenFile): boolean => this.#mayPut(file)
+    this.#sealer = new FileSealer({ ...options, spaceBytes, refuseWrites }, mayPut, idle)
+    this.#reader = new FileReader(options, idle)
+    this.orphans = new Orphans(this.#tree, this.#buffers, (ino) => this.#discard(ino))
+    this.#buffers.listen(this)
+  }
+
+  get openFiles(): number {
+    return this.#files.size
+  }
+
+  // ---- attributes
+
+  /** The newest attributes: the record's, or the tree's with a size that is not put yet. */
+  attrs(ino: Ino, treeAttr: Attr): Attr {
+    const held = this.#buffers.attrs(ino)
+    if (held !== undefined) return held
+    const file = this.#files.get(ino)
+    if (file === undefined || !file.working.changed) return treeAttr
+    const { mtimeSec, mtimeNsec, ctimeSec, ctimeNsec } = file.attr
+    const { sizeBytes } = file.working
+    return { ...treeAttr, sizeBytes, mtimeSec, mtimeNsec, ctimeSec, ctimeNsec }
+  }
+
+  /**
+   * Brings attributes that the buffers answered themselves to the tree: before every change of a
+   * name and every commit. The mtime of unsealed content comes with its put.
+   */
+  drainAttrs(): void {
+    for (const { ino, mask, attr } of this.#buffers.takeDirtyAttrs()) {
+      if (this.#tree.node(ino) === undefined) continue
+      const explicit = mask & ~(this.isUnsealed(ino) ? ATTR_SIZE | ATTR_MTIME : ATTR_SIZE)
+      if (explicit !== 0) this.#tree.setAttrs(ino, explicit, attr)
+    }
+  }
+
+  // ---- open, truncate
+
+  /** The file is about to be opened, or changed without being open. With `prefill`, small content is
+   *  brought in at once. The ino must be a regular file of the tree. */
+  open(ino: Ino, prefill: boolean): void {
+    const file = this.#open(ino)
+    if (prefill) this.#reader.prefill(file)
+  }
+
+  /** Sets the size, whether somebody has the file open or not. `opening`: an open follows, and with
+   *  it a close; nothing is sealed before that. */
+  truncate(ino: Ino, sizeBytes: number, opening: boolean): void {
+    const file = this.#open(ino)
+    this.#buffers.truncate(ino, sizeBytes)
+    this.#sealer.markDirty(file)
+    if (opening || this.#buffers.openCount(ino) > 0) return
+    this.#sealer.request(file, SEAL_FINAL)
+  }
+
+  /** Makes the range a hole; grows the file only if it may. */
+  zero(ino: Ino, offset: number, length: number, mayGrow: boolean): void {
+    const file = this.#open(ino)
+    this.#buffers.zero(ino, offset, length, mayGrow)
+    if (this.#buffers.isDirty(ino)) this.#sealer.markDirty(file)
+  }
+
+  #open(ino: Ino): OpenFile {
+    const known = this.#files.get(ino)
+    if (known !== undefined) {
+      if (this.#buffers.attrs(ino) === undefined) {
+        this.#buffers.attach(ino, this.attrs(ino, this.#node(ino).attr))
+      }
+      this.#buffers.openData(ino)
+      return known
+    }
+    const node = this.#node(ino)
+    const working = this.#content.open(node.content, node.attr.sizeBytes)
+    const file = new OpenFile(ino, working, node.attr)
+    this.#files.set(ino, file)
+    if (this.#buffers.attrs(ino) === undefined) this.#buffers.attach(ino, node.attr)
+    this.#buffers.openData(ino)
+    return file
+  }
+
+  // ---- sealing, from outside
+
+  /** UnsealedContent */
+  isUnsealed(ino: Ino): boolean {
+    const file = this.#files.get(ino)
+    return file !== undefined && this.#sealer.isUnsealed(file)
+  }
+
+  /** UnsealedContent: for a rename over a file; puts even when the source lost its name since. */
+  async seal(ino: Ino): Promise<void> {
+    const file = this.#files.get(ino)
+    if (file === undefined || !this.#sealer.isUnsealed(file)) return
+    file.promised = true
+    try {
+      await this.#sealer.seal(file, SEAL_FINAL)
+    } finally {
+      file.promised = false
+      if (this.#isAbandoned(ino)) this.#discard(ino)
+    }
+  }
+
+  /** Content, attributes and names of the file are durable when it resolves. */
+  async fsync(ino: Ino): Promise<void> {
+    const file = this.#files.get(ino)
+    if (file !== undefined && this.#sealer.isUnsealed(file) && this.#mayPut(file)) {
+      await this.#sealer.seal(file, SEAL_URGENT)
+    }
+    await this.fsyncNames()
+  }
+
+  /** Every operation so far is durable when it resolves; unsealed content is not waited for. */
+  async fsyncNames(): Promise<void> {
+    this.drainAttrs()
+    await this.#tree.durable(this.#tree.ticket())
+  }
+
+  /** Everything that has a name is durable when it resolves. Rejects with the first error, after all
+   *  the others were tried. */
+  async syncAll(): Promise<void> {
+    const files = this.#sealer.unsealed().filter((file) => this.#mayPut(file))
+    const results = await Promise.allSettled(
+      files.map(async (file) => this.#sealer.seal(file, SEAL_URGENT)),
+    )
+    await this.fsyncNames()
+    for (const result of results) if (result.status === 'rejected') throw result.reason
+  }
+
+  /** Seals and syncs everything, then stops. Content that cannot be sealed is reported, and lost. */
+  async close(): Promise<void> {
+    try {
+      await this.syncAll()
+    } finally {
+      this.#sealer.close()
+    }
+  }
+
+  // ---- ranges
+
+  /**
+   * Copies by reference; both files must be open. Returns the number of bytes, less than `length`
+   * only where the source ends.
+   */
+  async copyRange(
+    source: Ino,
+    sourceOffset: number,
+    target: Ino,
+    targetOffset: number,
+    length: number,
+  ): Promise<number> {
+    const from = this.#open(source)
+    const to = this.#open(target)
+    const locks = source === target ? [from] : [from, to].sort((a, b) => a.ino - b.ino)
+    for (const file of locks) await file.lock.lock()
+    try {
+      await this.#sealer.pass(from, SEAL_FINAL, false)
+      if (to !== from) await this.#sealer.pass(to, SEAL_FINAL, false)
+      const count = Math.min(length, from.working.sizeBytes - sourceOffset)
+      if (count <= 0) return 0
+      if (targetOffset > to.working.sizeBytes) {
+        this.#growTo(target, targetOffset)
+        await this.#sealer.pass(to, SEAL_FINAL, false)
+      }
+      const { working } = from
+      await this.#content.copyRange(working, sourceOffset, to.working, targetOffset, count)
+      this.#growTo(target, targetOffset)
+      this.#buffers.replaceBase(target, targetOffset, count)
+      this.#touch(target)
+      return count
+    } finally {
+      for (const file of locks) {
+        file.lock.unlock()
+        this.#sealer.markDirty(file)
+      }
+      if (this.#buffers.openCount(target) === 0) this.#sealer.request(to, SEAL_FINAL)
+    }
+  }
+
+  #growTo(ino: Ino, sizeBytes: number): void {
+    const attr = must(this.#buffers.attrs(ino), 'copyRange: no record')
+    if (attr.sizeBytes < sizeBytes) this.#buffers.truncate(ino, sizeBytes)
+  }
+
+  #touch(ino: Ino): void {
+    const { sec, nsec } = this.#clock.now()
+    const attr = must(this.#buffers.attrs(ino), 'copyRange: no record')
+    const times = { mtimeSec: sec, mtimeNsec: nsec, ctimeSec: sec, ctimeNsec: nsec }
+    this.#buffers.setAttrs(ino, ATTR_MTIME | ATTR_CTIME, { ...attr, ...times })
+  }
+
+  /** The next offset >= `offset` that is data (or hole); the size when there is none. */
+  async seek(ino: Ino, offset: number, wanted: 'data' | 'hole'): Promise<number> {
+    const file = this.#open(ino)
+    const sizeBytes = must(this.#buffers.attrs(ino), 'seek: no record').sizeBytes
+    let at = offset
+    for (const piece of this.#buffers.overlay(ino, offset, sizeBytes)) {
+      const found = await this.#seekBase(file, at, piece.offset, wanted)
+      if (found < piece.offset) return found
+      at = Math.max(at, piece.offset)
+      // A cached range knows of no holes in its base: ask the base.
+      const end = piece.offset + piece.length
+      if (piece.state === 'clean') {
+        const inside = await this.#seekBase(file, at, end, wanted)
+        if (inside < end) return inside
+      } else if (piece.hole === (wanted === 'hole')) {
+        return at
+      }
+      at = end
+    }
+    return this.#seekBase(file, at, sizeBytes, wanted)
+  }
+
+  async #seekBase(file: OpenFile, at: number, end: number, wanted: 'data' | 'hole'): Promise<number> {
+    if (at >= end) return end
+    if (at >= file.working.sizeBytes) return wanted === 'hole' ? at : end
+    return Math.min(end, await this.#content.seek(file.working, at, wanted))
+  }
+
+  /** For user.lattice.state. */
+  state(ino: Ino): 'unsealed' | 'local' {
+    return this.isUnsealed(ino) ? 'unsealed' : 'local'
+  }
+
+  // ---- BufferEvents
+
+  need(ino: Ino, offset: number, length: number, sequential: boolean): void {
+    try {
+      this.#reader.need(this.#open(ino), offset, length, sequential)
+    } catch (error) {
+      this.#buffers.fail(ino, offset, length, this.#toErrno(error, 'read', ino))
+    }
+  }
+
+  dirty(ino: Ino): void {
+    const file = this.#files.get(ino)
+    if (file !== undefined) this.#sealer.markDirty(file)
+  }
+
+  full(ino: Ino): void {
+    const file = this.#files.get(ino)
+    if (file !== undefined && !this.#isOrphan(ino)) this.#sealer.request(file, SEAL_PARTIAL)
+  }
+
+  flush(ino: Ino): void {
+    const file = this.#files.get(ino)
+    if (file !== undefined && this.#mayPut(file)) this.#sealer.request(file, SEAL_FINAL)
+  }
+
+  released(ino: Ino): void {
+    this.orphans.released(ino)
+    const file = this.#files.get(ino)
+    if (file === undefined) return
+    // Stores through a mapping may have come after the last FLUSH.
+    if (this.#sealer.isUnsealed(file) && this.#mayPut(file)) this.#sealer.request(file, SEAL_FINAL)
+    else this.#maybeClose(file)
+  }
+
+  pressure(): void {
+    this.#sealer.pressure()
+  }
+
+  forgotten(ino: Ino): void {
+    this.orphans.forgotten(ino)
+  }
+
+  // ---- inside
+
+  #node(ino: Ino): NonNullable<ReturnType<Tree['node']>> {
+    return must(this.#tree.node(ino), () => `no node for ino ${ino}`)
+  }
+
+  #isOrphan(ino: Ino): boolean {
+    return this.#tree.node(ino)?.orphan ?? true
+  }
+
+  #isAbandoned(ino: Ino): boolean {
+    if (this.#buffers.openCount(ino) > 0 || this.orphans.isUnnamed(ino)) return false
+    return this.#isOrphan(ino)
+  }
+
+  /** A name wants the content, or will (O_TMPFILE), or a queued rename over a file does. */
+  #mayPut(file: OpenFile): boolean {
+    const node = this.#tree.node(file.ino)
+    if (node === undefined) return false
+    return !node.orphan || file.promised || this.orphans.isUnnamed(file.ino)
+  }
+
+  #maybeClose(file: OpenFile): void {
+    if (!file.idle || file.fetching.length > 0) return
+    if (this.#buffers.openCount(file.ino) > 0 || this.#sealer.isUnsealed(file)) return
+    if (this.#files.get(file.ino) === file) this.#drop(file)
+  }
+
+  #drop(file: OpenFile): void {
+    file.closed = true
+    this.#files.delete(file.ino)
+    this.#sealer.forget(file)
+  }
+
+  /** Gives up the content of an orphan that nobody has open; what a rename waits for is put first. */
+  #discard(ino: Ino): void {
+    const file = this.#files.get(ino)
+    if (file === undefined) return
+    if (!file.lock.tryLock()) {
+      void file.lock.run(() => undefined).then(() => this.#discard(ino))
+      return
+    }
+    try {
+      if (file.promised || !this.#isAbandoned(ino)) return
+      const job = this.#buffers.attrs(ino) === undefined ? undefined : this.#buffers.freeze(ino)
+      if (job !== undefined) this.#buffers.settle(job.job, true, Number.MAX_SAFE_INTEGER)
+      this.#drop(file)
+    } finally {
+      file.lock.unlock()
+    }
+  }
+}
