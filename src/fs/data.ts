@@ -114,11 +114,10 @@ export class Data {
     target: Ino,
     targetOffset: number,
     length: number,
-    flags: number,
   ): Promise<number> {
     const fs = this.#fs
     fs.begin()
-    if (flags !== 0 || sourceOffset < 0 || targetOffset < 0) throw errno(EINVAL)
+    if (sourceOffset < 0 || targetOffset < 0) throw errno(EINVAL)
     const { sizeBytes } = fs.attrs(fs.regular(source))
     fs.regular(target)
     if (targetOffset + length > FILE_MAX_BYTES) throw errno(EFBIG)

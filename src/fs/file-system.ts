@@ -1,4 +1,4 @@
-// Vfs: the filesystem's operations on inodes, one method per system call, knowing no protocol.
+// FileSystem: the operations on inodes of one mounted vault, one method per system call, knowing no protocol.
 // Names are latin1 strings (one character per byte), inos are local. Every method either returns
 // plain results, throws (or rejects with) an Errno, or passes an error of the engine through, which
 // errno() of the mapper turns into a number in one place.
@@ -13,10 +13,10 @@ import { Directories } from './directories.ts'
 import { Namespace } from './namespace.ts'
 import { Xattrs } from './xattrs.ts'
 import { EEXIST, errno } from './errno.ts'
-import { OPEN_EXCL, OPEN_TRUNC, type Attr, type Caller, type DirItem } from './types.ts'
-import type { DirItemPlus, Entry, Ino, Statfs } from './types.ts'
+import { OPEN_EXCL, OPEN_TRUNC, SET_KILL_PRIVILEGES } from './types.ts'
+import type { Attr, Caller, DirItem, DirItemPlus, Entry, Ino, Statfs } from './types.ts'
 
-export class Vfs {
+export class FileSystem {
   readonly #context: FsContext
   readonly #names: Namespace
   readonly #attributes: Attributes
@@ -41,6 +41,11 @@ export class Vfs {
     return this.#context.readOnly
   }
 
+  /** Brings what the buffers changed by themselves to the tree; every change does it, too. */
+  drainAttrs(): void {
+    this.#context.files.drainAttrs()
+  }
+
   // ---- names
 
   /** undefined: there is no such name. */
@@ -52,15 +57,15 @@ export class Vfs {
     return this.#names.readlink(ino)
   }
 
-  mknod(parent: Ino, name: string, mode: number, rdev: number, caller: Caller): Entry {
+  mknod(caller: Caller, parent: Ino, name: string, mode: number, rdev: number): Entry {
     return this.#names.mknod(parent, name, mode, rdev, caller)
   }
 
-  mkdir(parent: Ino, name: string, mode: number, caller: Caller): Entry {
+  mkdir(caller: Caller, parent: Ino, name: string, mode: number): Entry {
     return this.#names.mkdir(parent, name, mode, caller)
   }
 
-  symlink(parent: Ino, name: string, target: string, caller: Caller): Entry {
+  symlink(caller: Caller, parent: Ino, name: string, target: string): Entry {
     return this.#names.symlink(parent, name, target, caller)
   }
 
@@ -127,12 +132,15 @@ export class Vfs {
 
   // ---- content
 
-  open(ino: Ino, flags: number): void {
+  /** `killPrivileges`: a truncating open by someone without privilege clears setuid and setgid. */
+  open(ino: Ino, flags: number, killPrivileges: boolean): void {
     this.#data.open(ino, flags)
+    if (!killPrivileges || (flags & OPEN_TRUNC) === 0) return
+    this.#attributes.setattr(ino, SET_KILL_PRIVILEGES, this.getattr(ino))
   }
 
   /** Makes and opens; opens what is there already unless O_EXCL says otherwise. */
-  create(parent: Ino, name: string, mode: number, flags: number, caller: Caller): Entry {
+  create(caller: Caller, parent: Ino, name: string, mode: number, flags: number): Entry {
     const existing = this.#names.lookup(parent, name)
     if (existing !== undefined) {
       if ((flags & OPEN_EXCL) !== 0) throw errno(EEXIST)
@@ -145,7 +153,7 @@ export class Vfs {
   }
 
   /** A file without a name, opened; link() may give it one while it is open. */
-  tmpfile(parent: Ino, mode: number, flags: number, caller: Caller): Entry {
+  tmpfile(caller: Caller, parent: Ino, mode: number, flags: number): Entry {
     const node = this.#names.createUnnamed(parent, mode, caller)
     this.#context.files.orphans.addUnnamed(node.ino)
     this.#data.open(node.ino, flags & ~OPEN_TRUNC)
@@ -191,9 +199,7 @@ export class Vfs {
     target: Ino,
     targetOffset: number,
     length: number,
-    flags: number,
   ): Promise<number> {
-    const data = this.#data
-    return data.copyFileRange(source, sourceOffset, target, targetOffset, length, flags)
+    return this.#data.copyFileRange(source, sourceOffset, target, targetOffset, length)
   }
 }
