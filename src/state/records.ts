@@ -1,0 +1,172 @@
+// The records that state is made of, decoded. One NodeRecord is everything this device knows about
+// one replicated node: positions of its links, content heads, attributes, and what is local to the
+// device (ino, cookies, access and change times).
+//
+// Invariants:
+//   - a record belongs to the generation in `epoch`; whoever changes it asks Store.edit() first;
+//   - what hangs below a record (arrays, links, heads, xattrs) is never changed in place but replaced,
+//     so that a shallow clone is a copy. Two exceptions: an OpRef is filled in when its op is placed,
+//     and the content of a head that still waits for it (vault/live-tree.ts) is filled in once;
+//   - `heads` of content ascend; the last one wins.
+
+import type { Content, LinkId, Name, NodeId, NodeKind, OpRef } from '../ops/types.ts'
+import { KIND_DIRECTORY } from '../ops/types.ts'
+
+export const ROOT_INO = 1
+/** The first cookie of an entry; 1 and 2 are '.' and '..'. */
+export const FIRST_COOKIE = 3
+
+/** A name in a directory of the view. Immutable. */
+export interface Entry {
+  readonly parent: number // ino
+  readonly cookie: number
+  readonly name: Name
+  readonly ino: number
+  readonly kind: NodeKind
+}
+
+export interface ContentHead {
+  ref: OpRef
+  /** Some rm named it: it keeps nothing alive. */
+  covered: boolean
+  sizeBytes: number
+  mtimeSec: number
+  mtimeNsec: number
+  content: Content
+}
+
+export interface XattrRecord {
+  name: string
+  value: Uint8Array | undefined // undefined: removed; the ref still decides
+  ref: OpRef
+}
+
+export interface TagRecord {
+  tag: string
+  add: OpRef
+}
+
+export interface LinkRecord {
+  readonly link: LinkId
+  /** Position by the greatest mk, link or mv. */
+  readonly parent: NodeId
+  readonly name: Name
+  readonly pos: OpRef
+  /** Position ops that no later position op and no rm has seen. Not empty = this link is kept. */
+  readonly heads: readonly OpRef[]
+  /** The greatest rm of this link. */
+  readonly rm: OpRef | undefined
+  /** Whether the view shows it, and where: ino of the directory (the last one shown in) and cookie. */
+  readonly shown: boolean
+  readonly shownParent: number
+  readonly cookie: number
+}
+
+export const NO_REFS: readonly OpRef[] = Object.freeze([])
+const NO_HEADS: readonly ContentHead[] = Object.freeze([])
+const NO_XATTRS: readonly XattrRecord[] = Object.freeze([])
+const NO_TAGS: readonly TagRecord[] = Object.freeze([])
+const NO_LINKS: readonly LinkRecord[] = Object.freeze([])
+
+/** Where LMDB has the record: nowhere yet, inside its entry, or under its ino. */
+export const STORED_NOWHERE = 0
+export const STORED_IN_ENTRY = 1
+export const STORED_BY_INO = 2
+/** Among the hidden nodes, or on its way there. */
+export const STORED_HIDDEN = 3
+
+export class NodeRecord {
+  /** Generation that may change this object; 0 = none (clean). */
+  epoch = 0
+
+  // local
+  ino: number
+  generation = 0
+  atimeSec = 0
+  atimeNsec = 0
+  ctimeSec = 0
+  ctimeNsec = 0
+
+  // replicated
+  readonly node: NodeId
+  readonly kind: NodeKind
+  mode = 0
+  modeRef: OpRef | undefined = undefined
+  uid = -1
+  gid = -1
+  ownerRef: OpRef | undefined = undefined
+  /** Of files: by the greatest put or explicit change. Directories: also by changes of entries. */
+  mtimeSec = 0
+  mtimeNsec = 0
+  mtimeRef: OpRef | undefined = undefined
+  rdev = 0
+  rdevRef: OpRef | undefined = undefined
+  target = ''
+  targetRef: OpRef | undefined = undefined
+  links: readonly LinkRecord[] = NO_LINKS
+  heads: readonly ContentHead[] = NO_HEADS
+  xattrs: readonly XattrRecord[] = NO_XATTRS
+  tags: readonly TagRecord[] = NO_TAGS
+  /** Attribute and tag ops that nothing has superseded and no rm has seen. */
+  touches: readonly OpRef[] = NO_REFS
+
+  // directories: of the view
+  entryCount = 0
+  subdirCount = 0
+  nextCookie = FIRST_COOKIE
+
+  // the index's own: what the last checkpoint wrote
+  /** Sum of the name keys of the entries (db/), latin1. */
+  namesHash = ''
+  /** What this record contributes to the state hash, latin1; '' = nothing yet. */
+  stateHash = ''
+  stored = STORED_NOWHERE
+  storedParent = 0
+  storedCookie = 0
+
+  constructor(ino: number, node: NodeId, kind: NodeKind) {
+    this.ino = ino
+    this.node = node
+    this.kind = kind
+  }
+
+  clone(): NodeRecord {
+    return Object.assign(new NodeRecord(this.ino, this.node, this.kind), this)
+  }
+
+  get isDirectory(): boolean {
+    return this.kind === KIND_DIRECTORY
+  }
+
+  /** The content head that the view shows; undefined = never written. */
+  get winner(): ContentHead | undefined {
+    return this.heads.length === 0 ? undefined : this.heads[this.heads.length - 1]
+  }
+
+  get sizeBytes(): number {
+    if (this.target !== '') return this.target.length
+    return this.heads.length === 0 ? 0 : (this.heads[this.heads.length - 1] as ContentHead).sizeBytes
+  }
+
+  /** Links that the view shows. */
+  get shownLinks(): number {
+    let count = 0
+    for (const link of this.links) if (link.shown) count++
+    return count
+  }
+
+  /** The one shown link, or undefined when there is none or several. */
+  get onlyLink(): LinkRecord | undefined {
+    let only: LinkRecord | undefined
+    for (const link of this.links) {
+      if (!link.shown) continue
+      if (only !== undefined) return undefined
+      only = link
+    }
+    return only
+  }
+
+  get nlink(): number {
+    return this.kind === KIND_DIRECTORY ? 2 + this.subdirCount : this.shownLinks
+  }
+}

@@ -1,0 +1,151 @@
+// The commuting parts of a node: content (multi-value register), attributes (last writer wins, each on
+// its own) and tags (observed-remove set). Every function changes only the record it is given, which
+// must be one that may be changed (Store.edit). Equal sets of ops in any causal order come to equal
+// records.
+
+import { compareRefs, sameRef } from '../ops/order.ts'
+import { ATTR_KEY_MODE, ATTR_KEY_MTIME, ATTR_KEY_OWNER, ATTR_KEY_RDEV, ATTR_KEY_TARGET, ATTR_KEY_XATTR,
+  KIND_DIRECTORY } from '../ops/types.ts'
+import type { AttrChange, Content, Op, OpRef } from '../ops/types.ts'
+import { equalBytes } from '../util/bytes.ts'
+import type { ContentHead, NodeRecord, XattrRecord } from './records.ts'
+import { NO_REFS } from './records.ts'
+
+/** Whether `refs` has the op of `ref`. */
+export function sameRefs(refs: readonly OpRef[], ref: OpRef): boolean {
+  for (const one of refs) if (sameRef(one, ref)) return true
+  return false
+}
+
+/** `refs` without those in `seen`; the same array when nothing goes. */
+export function withoutRefs(refs: readonly OpRef[], seen: readonly OpRef[]): readonly OpRef[] {
+  if (refs.length === 0 || seen.length === 0) return refs
+  if (refs.length === 1) return sameRefs(seen, refs[0] as OpRef) ? NO_REFS : refs
+  const left = refs.filter((ref) => !sameRefs(seen, ref))
+  return left.length === refs.length ? refs : left
+}
+
+export function applyPut(record: NodeRecord, op: Op & { kind: 'put' }, ref: OpRef): void {
+  const head: ContentHead = {
+    ref,
+    covered: false,
+    sizeBytes: op.sizeBytes,
+    mtimeSec: op.mtimeSec,
+    mtimeNsec: op.mtimeNsec,
+    content: op.content,
+  }
+  const heads = record.heads.filter((one) => !sameRefs(op.base, one.ref))
+  heads.push(head)
+  if (heads.length > 1) heads.sort((a, b) => compareRefs(a.ref, b.ref))
+  record.heads = heads
+  if (isLater(ref, record.mtimeRef)) {
+    record.mtimeRef = ref
+    record.mtimeSec = op.mtimeSec
+    record.mtimeNsec = op.mtimeNsec
+  }
+}
+
+/** `prev` undefined: the attribute came with the node's mk, and is no touch of its own. */
+export function applyAttr(
+  record: NodeRecord,
+  change: AttrChange,
+  ref: OpRef,
+  prev: readonly OpRef[] | undefined,
+): void {
+  if (prev !== undefined) record.touches = [...withoutRefs(record.touches, prev), ref]
+  switch (change.key) {
+    case ATTR_KEY_MODE:
+      if (!isLater(ref, record.modeRef)) return
+      record.mode = change.mode
+      record.modeRef = ref
+      return
+    case ATTR_KEY_OWNER:
+      if (!isLater(ref, record.ownerRef)) return
+      record.uid = change.uid
+      record.gid = change.gid
+      record.ownerRef = ref
+      return
+    case ATTR_KEY_MTIME:
+      if (!isLater(ref, record.mtimeRef)) return
+      record.mtimeSec = change.sec
+      record.mtimeNsec = change.nsec
+      record.mtimeRef = ref
+      return
+    case ATTR_KEY_XATTR:
+      applyXattr(record, change.name, change.value, ref)
+      return
+    case ATTR_KEY_TARGET:
+      if (!isLater(ref, record.targetRef)) return
+      record.target = change.target
+      record.targetRef = ref
+      return
+    case ATTR_KEY_RDEV:
+      if (!isLater(ref, record.rdevRef)) return
+      record.rdev = change.rdev
+      record.rdevRef = ref
+  }
+}
+
+function applyXattr(
+  record: NodeRecord,
+  name: string,
+  value: Uint8Array | undefined,
+  ref: OpRef,
+): void {
+  const next: XattrRecord = { name, value, ref }
+  const at = record.xattrs.findIndex((one) => one.name === name)
+  if (at < 0) {
+    const xattrs = [...record.xattrs, next]
+    record.xattrs = xattrs.sort((a, b) => (a.name < b.name ? -1 : 1))
+    return
+  }
+  const old = record.xattrs[at]
+  if (old === undefined || !isLater(ref, old.ref)) return
+  record.xattrs = record.xattrs.map((one, i) => i === at ? next : one)
+}
+
+export function applyTag(record: NodeRecord, op: Op & { kind: 'tag' }, ref: OpRef): void {
+  const tags = record.tags.filter((one) => !sameRefs(op.removeAdds, one.add))
+  for (const tag of op.add) tags.push({ tag, add: ref })
+  tags.sort((a, b) => (a.tag !== b.tag ? (a.tag < b.tag ? -1 : 1) : compareRefs(a.add, b.add)))
+  record.tags = tags
+}
+
+/** Equal for the view: the same size and the same canonical manifest. */
+export function sameContent(a: ContentHead, b: ContentHead): boolean {
+  if (a.sizeBytes !== b.sizeBytes) return false
+  const one = a.content
+  const two = b.content
+  if (one === two) return true
+  if (one.kind === 'inline') return two.kind === 'inline' && equalBytes(one.bytes, two.bytes)
+  return contentKey(one) === contentKey(two)
+}
+
+/** The heads that a new put of someone who reads the file replaces: the winner and its equals. */
+export function seenHeads(record: NodeRecord): OpRef[] {
+  const winner = record.winner
+  if (winner === undefined) return []
+  if (record.heads.length === 1) return [winner.ref]
+  return record.heads.filter((head) => sameContent(head, winner)).map((head) => head.ref)
+}
+
+/** Whether the mtime of this node is replicated state: that of directories follows local changes. */
+export function hasReplicatedMtime(record: NodeRecord): boolean {
+  return record.kind !== KIND_DIRECTORY && record.mtimeRef !== undefined
+}
+
+function isLater(ref: OpRef, than: OpRef | undefined): boolean {
+  return than === undefined || compareRefs(ref, than) > 0
+}
+
+function contentKey(content: Content): string {
+  if (content.kind === 'inline') return `i${Buffer.from(content.bytes).toString('latin1')}`
+  if (content.kind === 'tree') {
+    const root = content.root
+    return `t${content.chunker},${content.depth},${root.chunk}${root.begin},${root.length}`
+  }
+  const parts = content.refs.map((ref) => (
+    'hole' in ref ? `h${ref.hole}` : `c${ref.chunk}${ref.begin},${ref.length}`
+  ))
+  return `r${content.chunker},${parts.join()}`
+}
