@@ -171,8 +171,8 @@ t.test('a ring comes back as it was, with and without a passphrase', async (t) =
     t.ok(opened.remove(vaults[1]?.vaultId ?? file))
     t.notOk(opened.remove(randomBytes(16)))
     const again = await KeyRing.open(opened.encode(), PASSPHRASE)
-    t.same(again.vaults.map((keys) => [keys.name, keys.epochs.length]).sort(),
-      [['one', 2], ['three', 0]])
+    const names = new Set(again.vaults.map((keys) => `${keys.name} ${keys.epochs.length}`))
+    t.same(names, new Set(['one 2', 'three 0']))
     ring.close()
     ring.close()
     t.ok(vaults.every((keys) => isZero(keys.databaseKey)), 'closing zeroes')
@@ -291,5 +291,6 @@ t.test('the file on disk: private, atomic, refused when others may read it', asy
   await t.rejects(readKeyFile(folder), { code: 'damaged-keys' })
   await t.rejects(writeKeyFile(join(folder, 'no', 'keys'), ring.encode()), { code: 'not-found' })
   writeFileSync(join(folder, 'empty'), '', { mode: 0o600 })
-  t.equal(await openCode((await readKeyFile(join(folder, 'empty'))) ?? randomBytes(9)), 'damaged-keys')
+  const empty = await readKeyFile(join(folder, 'empty'))
+  t.equal(await openCode(empty ?? randomBytes(9)), 'damaged-keys')
 })
