@@ -5,6 +5,7 @@
 
 #include "aead.h"
 #include "cut.h"
+#include "lz4.h"
 
 #ifdef LATTICE_SESSION
 void register_session(napi_env env, napi_value exports);  // session*.cc
@@ -13,6 +14,7 @@ void register_session(napi_env env, napi_value exports);  // session*.cc
 NAPI_MODULE_INIT() {
   register_cut(env, exports);
   register_aead(env, exports);
+  register_lz4(env, exports);
 #ifdef LATTICE_SESSION
   register_session(env, exports);
 #endif

@@ -18,6 +18,13 @@ export interface CutAddon {
   ): Uint32Array
 }
 
+export interface Lz4Addon {
+  /** The size of the LZ4 block written to `out`, or 0 when it does not fit. At most 64 MiB. */
+  lz4Compress(input: Uint8Array, out: Uint8Array): number
+  /** True when the block inflates to exactly `out`, which may be partly written when false. */
+  lz4Decompress(input: Uint8Array, out: Uint8Array): boolean
+}
+
 export interface AeadAddon {
   /** False when the runtime lacks OpenSSL's EVP functions: then seal and open throw. */
   aeadAvailable(): boolean

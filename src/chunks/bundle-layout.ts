@@ -277,6 +277,6 @@ export function isStorable(storedBytes: number, plainBytes: number, codec: Codec
   return (
     plainBytes >= 1 &&
     plainBytes <= CHUNK_MAX_BYTES &&
-    (codec === CODEC_RAW ? storedBytes === plainBytes : storedBytes < plainBytes)
+    (codec === CODEC_RAW ? storedBytes === plainBytes : storedBytes * 20 <= plainBytes * 19)
   )
 }

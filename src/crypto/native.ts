@@ -4,10 +4,10 @@
 
 import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
-import type { AeadAddon, CutAddon } from '../../native/index.d.ts'
+import type { AeadAddon, CutAddon, Lz4Addon } from '../../native/index.d.ts'
 import { LatticeError } from '../util/errors.ts'
 
-export type CryptoAddon = CutAddon & AeadAddon
+export type CryptoAddon = CutAddon & AeadAddon & Lz4Addon
 
 let loaded: unknown
 
