@@ -1,0 +1,134 @@
+// The table of commands: names, arguments, options, examples. Parser, help and tests come from it.
+
+import type { CommandSpec, OptionSpec } from './command.ts'
+
+const JSON_OPTION: OptionSpec = {
+  flags: '--json',
+  summary: 'print one JSON document; errors are JSON on stderr',
+}
+const PASSPHRASE_OPTION: OptionSpec = {
+  flags: '--passphrase-file <file>',
+  summary: 'read the passphrase from this file (- is standard input) instead of asking',
+}
+
+export const COMMANDS: readonly CommandSpec[] = [
+  {
+    name: 'init',
+    summary: 'create a vault, without mounting it',
+    description:
+      'Creates a vault that is recorded for DIR (default: the current directory) and will be mounted ' +
+      'there. The first vault also makes the key file, protected by a passphrase.',
+    arguments: [{ name: 'dir', required: false, summary: 'where it will be mounted' }],
+    options: [PASSPHRASE_OPTION, JSON_OPTION],
+    examples: [['lattice init ~/Vault', 'create a vault for ~/Vault']],
+    load: () => import('./init.ts'),
+  },
+  {
+    name: 'mount',
+    summary: 'mount a vault on a directory; a new one where none is recorded',
+    description:
+      'Mounts the vault that is recorded for DIR, or creates one and says so. A missing DIR is made ' +
+      '(0700), a missing parent is an error. Returns when the directory can be used; a daemon in the ' +
+      'background serves it until it is unmounted. Mounting again after a crash needs nothing else.',
+    arguments: [{ name: 'dir', required: true, summary: 'an empty directory, or a new one' }],
+    options: [
+      { flags: '-f, --foreground', summary: 'serve in this process, until Ctrl-C or umount' },
+      { flags: '-r, --read-only', summary: 'refuse every change' },
+      { flags: '--allow-other', summary: 'let other users enter; permissions apply' },
+      { flags: '-o, --options <words>', summary: 'mount options: ro, allow_other; root: dev, suid' },
+      PASSPHRASE_OPTION,
+      JSON_OPTION,
+    ],
+    examples: [
+      ['lattice mount ~/Vault', 'mount, and create the vault the first time'],
+      ['lattice mount --foreground ~/Vault', 'under systemd, or to watch the log'],
+      ['lattice mount -o ro --passphrase-file key.txt /mnt/v', 'read-only, without a prompt'],
+    ],
+    load: () => import('./mount.ts'),
+  },
+  {
+    name: 'umount',
+    alias: 'unmount',
+    summary: 'store everything and unmount',
+    arguments: [{ name: 'dir', required: true, summary: 'a mounted directory' }],
+    options: [
+      { flags: '-l, --lazy', summary: 'detach now, even if something uses it' },
+      JSON_OPTION,
+    ],
+    examples: [['lattice umount ~/Vault', 'returns when everything is stored']],
+    load: () => import('./umount.ts'),
+  },
+  {
+    name: 'status',
+    summary: 'what is mounted, and how it is',
+    arguments: [],
+    options: [JSON_OPTION],
+    examples: [['lattice status --json', 'the same for programs']],
+    load: () => import('./status.ts'),
+  },
+  {
+    name: 'sync',
+    summary: 'make everything written so far durable',
+    arguments: [{ name: 'dir', required: false, summary: 'one vault; without it, all' }],
+    options: [JSON_OPTION],
+    examples: [['lattice sync ~/Vault', 'like fsync for the whole vault']],
+    load: () => import('./sync.ts'),
+  },
+  {
+    name: 'check',
+    summary: 'verify what is stored',
+    description:
+      'Reads the journal, the packs and the index of the vault, rebuilds the state from the journal ' +
+      'and compares. Exits with 26 when something is wrong.',
+    arguments: [{ name: 'dir', required: false, summary: 'one vault; without it, all' }],
+    options: [
+      { flags: '--read-data', summary: 'also open every chunk and verify its hash' },
+      PASSPHRASE_OPTION,
+      JSON_OPTION,
+    ],
+    examples: [['lattice check --read-data ~/Vault', 'read every stored byte']],
+    load: () => import('./check.ts'),
+  },
+  {
+    name: 'doctor',
+    summary: 'look whether this machine has what lattice needs',
+    arguments: [],
+    options: [JSON_OPTION],
+    examples: [['lattice doctor', 'what is missing, and what to do about it']],
+    load: () => import('./doctor.ts'),
+  },
+  {
+    name: 'key recovery',
+    summary: 'show the recovery phrases (24 words) again',
+    arguments: [],
+    options: [PASSPHRASE_OPTION, JSON_OPTION],
+    examples: [['lattice key recovery', 'write the words down and keep them elsewhere']],
+    load: () => import('./key-recovery.ts'),
+  },
+  {
+    name: 'key restore',
+    summary: 'write a new key file from a recovery phrase',
+    description:
+      'For a forgotten passphrase: the 24 words open the keys of their vault in the key file, and a ' +
+      'new key file with a new passphrase is written. The old one is kept beside it.',
+    arguments: [],
+    options: [
+      { flags: '--phrase-file <file>', summary: 'file with the 24 words (- is standard input)' },
+      {
+        flags: '--passphrase-file <file>',
+        summary: 'read the new passphrase from this file instead of asking',
+      },
+      JSON_OPTION,
+    ],
+    examples: [['lattice key restore --phrase-file words.txt', 'then mount as usual']],
+    load: () => import('./key-restore.ts'),
+  },
+  {
+    name: 'version',
+    summary: 'print the version',
+    arguments: [],
+    options: [JSON_OPTION],
+    examples: [],
+    load: () => import('./version.ts'),
+  },
+]

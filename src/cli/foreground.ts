@@ -1,0 +1,29 @@
+// `mount --foreground`: the daemon runs in the command line's own process, so that a service manager
+// or a terminal holds it. The only place where the command line loads the daemon.
+
+import type { Paths } from '../config/paths.ts'
+
+/** What this needs of daemon/run.ts, which is loaded by name: cli/ stands above daemon/. */
+interface DaemonRunner {
+  runDaemon(paths: Paths): Promise<{ shutDown(reason: string): Promise<void>; done: Promise<void> }>
+}
+
+/** Starts a daemon here, runs `mount`, and returns the exit code when the daemon has ended. */
+export async function serveForeground(
+  paths: Paths,
+  mount: () => Promise<void>,
+): Promise<number | undefined> {
+  process.removeAllListeners('SIGINT') // the daemon unmounts first
+  const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
+  const url = new URL(`../daemon/run.${extension}`, import.meta.url)
+  const { runDaemon } = (await import(url.href)) as DaemonRunner
+  const daemon = await runDaemon(paths)
+  try {
+    await mount()
+  } catch (error) {
+    await daemon.shutDown('the mount failed')
+    throw error
+  }
+  await daemon.done
+  return typeof process.exitCode === 'number' ? process.exitCode : undefined
+}

@@ -1,0 +1,62 @@
+// `lattice status`: the daemon, the keys, every recorded vault. Starts nothing.
+
+import type { Status, VaultStatus } from '../api/client-types.ts'
+import { isLatticeError } from '../util/errors.ts'
+import type { Context } from './command.ts'
+import { withDaemon, withRunningDaemon } from './daemon-process.ts'
+import { bytesText, countText } from './output.ts'
+import { UNPROTECTED_WARNING } from './passphrase.ts'
+
+export async function run(context: Context): Promise<undefined> {
+  const { output } = context
+  const running = await withRunningDaemon(context.paths, (client) => client.status()).catch(
+    (error: unknown) => {
+      if (isLatticeError(error, 'daemon-not-running')) return undefined
+      throw error
+    },
+  )
+  // one that only answers this question: it ends by itself, and reads the files for us
+  const status = running ?? (await withDaemon(context.paths, (client) => client.status()))
+  for (const warning of status.warnings) output.warning(warning)
+  output.result({ running: running !== undefined, ...status }, lines(status, running !== undefined))
+  if (status.keys.protection === 'none') output.warning(UNPROTECTED_WARNING)
+  return undefined
+}
+
+function lines(status: Status, running: boolean): string[] {
+  const { daemon, keys } = status
+  const age = Math.round((Date.now() - daemon.startedMs) / 1000)
+  const process = running
+    ? `running, process ${daemon.pid}, for ${durationText(age)}, ${bytesText(daemon.rssBytes)} of RAM`
+    : 'not running'
+  const vaults = status.vaults.flatMap(vaultLines)
+  return [
+    `daemon   ${process}`,
+    `keys     ${keys.state === 'absent' ? 'none yet' : `${keys.file} (${keysText(keys.protection)})`}`,
+    `state    ${status.stateDirectory}`,
+    ...(vaults.length === 0 ? ['vaults   none yet: lattice mount DIR'] : vaults),
+  ]
+}
+
+function keysText(protection: string): string {
+  return protection === 'none' ? 'no passphrase' : 'protected by a passphrase'
+}
+
+function vaultLines(vault: VaultStatus): string[] {
+  if (!vault.mounted) return [`vault    ${vault.name}: not mounted, for ${vault.directory}`]
+  const mode = vault.readOnly ? ', read-only' : ''
+  const lines = [`vault    ${vault.name}: mounted on ${vault.directory}${mode}`]
+  const files = countText(vault.files ?? 0, 'file')
+  const directories = countText(vault.directories ?? 0, 'directory', 'directories')
+  const content = bytesText(vault.contentBytes ?? 0)
+  lines.push(`         ${files}, ${directories}, ${content}; ${bytesText(vault.storedBytes ?? 0)} on disk`)
+  if ((vault.dirtyBytes ?? 0) > 0) lines.push(`         ${bytesText(vault.dirtyBytes ?? 0)} not stored yet`)
+  if (vault.trouble !== undefined) lines.push(`         trouble: ${vault.trouble}`)
+  return lines
+}
+
+function durationText(seconds: number): string {
+  if (seconds < 120) return `${seconds} s`
+  if (seconds < 7200) return `${Math.round(seconds / 60)} min`
+  return `${Math.round(seconds / 3600)} h`
+}

@@ -1,0 +1,127 @@
+// One vault while it is mounted: the engine, the FUSE session, the mount point. It ends in one of
+// three ways: unmounted through the control API, unmounted by somebody else (umount(8)), or by the
+// daemon's end. In each the engine is closed after the kernel has let go, so that everything written
+// is sealed and committed. Never touches a path inside its own mount.
+
+import type { VaultStatus } from '../api/client-types.ts'
+import type { VaultEntry } from '../config/config-schema.ts'
+import { mountDirectory, unmountDirectory } from '../fuse/mount.ts'
+import type { MountOptions } from '../fuse/mount.ts'
+import { FuseSession } from '../fuse/session.ts'
+import type { SessionEnd } from '../fuse/session.ts'
+import { isLatticeError } from '../util/errors.ts'
+import { loggable } from './log.ts'
+import type { Log } from './log.ts'
+import { storedBytes } from './stored-bytes.ts'
+import type { ServedVault } from './open-vault.ts'
+
+export class MountedVault {
+  readonly entry: VaultEntry
+  readonly vault: ServedVault
+  readonly #options: MountOptions
+  readonly #session: FuseSession
+  readonly #log: Log
+
+  /** Resolves when the engine is closed, with the error that closing met, if any. */
+  readonly closed: Promise<Error | undefined>
+
+  private constructor(
+    entry: VaultEntry,
+    vault: ServedVault,
+    session: FuseSession,
+    options: MountOptions,
+    log: Log,
+  ) {
+    this.entry = entry
+    this.vault = vault
+    this.#session = session
+    this.#options = options
+    this.#log = log
+    this.closed = session.ended.then((end) => this.#close(end))
+  }
+
+  /** Takes ownership of `vault`, also when mounting fails. The directory has been prepared. */
+  static async open(
+    entry: VaultEntry,
+    vault: ServedVault,
+    options: MountOptions,
+    log: Log,
+  ): Promise<MountedVault> {
+    try {
+      const fd = await mountDirectory(entry.path, options)
+      const session = FuseSession.open({
+        fd,
+        fileSystem: vault.fileSystem,
+        buffers: vault.buffers,
+        readOnly: options.readOnly,
+        log: ({ operation, ino, error }) => {
+          log.error({ vault: entry.id, operation, ino, ...loggable(error) }, 'a call failed')
+        },
+      })
+      log.info({ vault: entry.id, directory: entry.path }, 'mounted')
+      return new MountedVault(entry, vault, session, options, log)
+    } catch (error) {
+      await vault.close()
+      throw error
+    }
+  }
+
+  /** Everything done so far is durable when it resolves. */
+  sync(): Promise<void> {
+    return this.vault.sync()
+  }
+
+  /**
+   * Unmounts, and resolves when everything is stored and closed. Throws 'busy' when something uses
+   * the mount, which then goes on. Lazily, it disappears at once and is served until its last user
+   * is gone; that is not waited for.
+   */
+  async unmount(lazy: boolean): Promise<void> {
+    await this.sync()
+    await unmountDirectory(this.entry.path, lazy)
+    if (lazy) return
+    const failure = await this.closed
+    if (failure !== undefined) throw failure
+  }
+
+  /** At the daemon's end: a mount that is in use is detached, and its users lose it. */
+  async shutDown(): Promise<void> {
+    try {
+      await this.unmount(false)
+    } catch (error) {
+      this.#log.warn({ vault: this.entry.id, ...loggable(error) }, 'cannot be unmounted: detaching')
+      if (isLatticeError(error, 'busy')) await unmountDirectory(this.entry.path, true)
+      this.#session.close()
+    }
+    const failure = await this.closed
+    if (failure !== undefined) throw failure
+  }
+
+  async status(): Promise<VaultStatus> {
+    const { id, name, path } = this.entry
+    const trouble = this.vault.trouble
+    return {
+      id,
+      name,
+      directory: path,
+      mounted: true,
+      readOnly: this.#options.readOnly,
+      ...this.vault.counts(),
+      storedBytes: await storedBytes(this.vault.directory),
+      ...(trouble === undefined ? {} : { trouble: trouble.message }),
+    }
+  }
+
+  async #close(end: SessionEnd): Promise<Error | undefined> {
+    const fields = { vault: this.entry.id, end }
+    try {
+      this.#session.close()
+      await this.vault.close()
+      this.#log.info(fields, 'closed')
+      return undefined
+    } catch (error) {
+      this.#log.error({ ...fields, ...loggable(error) }, 'closing failed')
+      return error instanceof Error ? error : new Error(String(error))
+    }
+  }
+}
