@@ -9,11 +9,12 @@
  *       34     n  ciphertext of the batch (codec.ts)
  *    34 + n    16  tag
  *
- * Associated data: the 34 bytes of header ‖ vault id 32 ‖ author 32 ‖ sequence u64 BE, so that a block
+ * Associated data: the 34 bytes of header ‖ vault id 16 ‖ author 32 ‖ sequence u64 BE, so that a block
  * opens only at its place in its author's log.
  */
 
 import { NONCE_BYTES, TAG_BYTES, openMessage, sealMessage } from '../crypto/aead.ts'
+import { VAULT_ID_BYTES } from '../crypto/vault-keys.ts'
 import { assert } from '../util/assert.ts'
 import { writeU64 } from '../util/bytes.ts'
 import { AUTHOR_BYTES, BATCH_MAX_BYTES, EPOCH_ID_BYTES } from './bounds.ts'
@@ -24,7 +25,6 @@ import type { AuthorId } from './types.ts'
 const FORMAT_VERSION = 0
 const SUITE_XCHACHA20_POLY1305 = 0
 export const ENVELOPE_HEADER_BYTES = 2 + EPOCH_ID_BYTES + NONCE_BYTES
-export const VAULT_ID_BYTES = 32
 const AD_BYTES = ENVELOPE_HEADER_BYTES + VAULT_ID_BYTES + AUTHOR_BYTES + 8
 
 assert(ENVELOPE_HEADER_BYTES + TAG_BYTES === ENVELOPE_OVERHEAD_BYTES, 'envelope: overhead')
@@ -84,7 +84,7 @@ function checkHeader(block: Uint8Array): void {
 }
 
 function associatedData(block: Uint8Array, place: EnvelopePlace): Buffer {
-  assert(place.vaultId.length === VAULT_ID_BYTES, 'envelope: vault id of 32 bytes')
+  assert(place.vaultId.length === VAULT_ID_BYTES, 'envelope: vault id of 16 bytes')
   assert(place.author.length === AUTHOR_BYTES, 'envelope: author of 32 bytes')
   adSpare.set(block.subarray(0, ENVELOPE_HEADER_BYTES), 0)
   adSpare.set(place.vaultId, ENVELOPE_HEADER_BYTES)

@@ -52,6 +52,8 @@ export interface DiskFile {
   /** The system's descriptor, for native code; undefined on a simulated disk. */
   readonly fd: number | undefined
   sizeBytes(): number
+  /** Extends the file with zeros to `sizeBytes`, space and size durable; fine if it is longer. */
+  allocate(sizeBytes: number): Promise<void>
   /** Fills `into` from `offset`; the count is smaller only at the end of the file. */
   readSync(offset: number, into: Uint8Array): number
   /** All of `bytes`, which must stay unchanged until the promise settles. */
@@ -72,6 +74,25 @@ export interface DiskFile {
  */
 export type JournalPosition = number & { readonly __journal: true }
 
+const SEGMENT_UNIT = 2 ** 26
+const SEGMENT_FIRST_OFFSET = 4096
+
+export const JOURNAL_START: JournalCursor = Object.freeze({
+  position: SEGMENT_FIRST_OFFSET as JournalPosition, sequence: 0,
+})
+
+export function journalPosition(segment: number, offset: number): JournalPosition {
+  return (segment * SEGMENT_UNIT + offset) as JournalPosition
+}
+
+export function journalSegment(position: JournalPosition): number {
+  return Math.floor(position / SEGMENT_UNIT)
+}
+
+export function journalOffset(position: JournalPosition): number {
+  return position % SEGMENT_UNIT
+}
+
 export const JOURNAL_BATCH = 1 // an own op batch and its local facts (vault/journal-batch.ts)
 export const JOURNAL_LOOSE = 2 // a small sealed chunk (chunks/)
 export const JOURNAL_FACTS = 3 // local facts of operations that have no replicated part
@@ -89,6 +110,12 @@ export interface JournalRecord {
   payload: Uint8Array
 }
 
+/** What to read next: the record with this sequence, at the position or behind its padding. */
+export interface JournalCursor {
+  position: JournalPosition
+  sequence: number
+}
+
 export interface JournalPort {
   /**
    * Takes a record, in RAM until a flush; the parts are copied before it returns. The payload lies
@@ -101,18 +128,22 @@ export interface JournalPort {
    * another file.
    */
   flush(): Promise<void>
-  /** The record at a position that append() or a scan returned, flushed or not. */
-  read(position: JournalPosition): JournalRecord
-  /** Records from the position on, in order, those not flushed included. */
-  scan(from: JournalPosition): IterableIterator<JournalRecord>
+  /**
+   * The record at a position that append() or a scan returned, flushed or not. `payloadBytes` saves
+   * a system call when it is known. Throws 'damaged-journal'.
+   */
+  read(position: JournalPosition, payloadBytes?: number): JournalRecord
+  /**
+   * Records from the cursor on, in order, those not flushed included; as of the first step.
+   * Throws 'damaged-journal'.
+   */
+  scan(from: JournalCursor): IterableIterator<JournalRecord>
   /** Behind the last record appended. */
-  readonly end: JournalPosition
-  /** Sequence of the last record appended; -1 in an empty journal. */
-  readonly lastSequence: number
+  readonly end: JournalCursor
   /** Why flushing fails at present; undefined while all is well. New changes should be refused. */
   readonly trouble: Error | undefined
-  /** False while no space is held in reserve: nothing that needs more room should be begun. */
-  readonly hasReserve: boolean
+  /** True while the disk is too full for the reserve: nothing that needs more room should be begun. */
+  readonly isSpaceLow: boolean
 }
 
 export const JOURNAL_RECORD_HEADER_BYTES = 24
