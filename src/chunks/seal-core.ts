@@ -1,0 +1,283 @@
+// Cutting and sealing, on whatever thread it runs: frozen plaintext in, chunk ids and places in packs
+// out. One core owns one PackWriter and the open bundles: one for ordinary chunks, up to 1 MiB, and
+// one for chunks that will be read at random, up to 256 KiB.
+//
+// Plaintext lies in two fixed buffers and in the open bundles' builders, all reused and wiped by
+// close(). Nothing is written that is not sealed.
+
+import { blake3Keyed } from '../crypto/hash.ts'
+import { assert } from '../util/assert.ts'
+import { Mutex } from '../util/mutex.ts'
+import { BUNDLE_RANDOM_BYTES } from './bundle-layout.ts'
+import { BundleBuilder } from './bundle.ts'
+import type { BundlePadding, BundleSealer } from './bundle.ts'
+import { CHUNK_ID_BYTES, readChunkId, writeChunkId } from './chunk-id.ts'
+import type { ChunkId } from './chunk-id.ts'
+import { CHUNKER_FIXED_16K, CHUNK_MAX_BYTES, cutChunks } from './chunker.ts'
+import { compressChunk } from './compress.ts'
+import { gearTable } from './gear.ts'
+import type { PackDisk } from './pack-disk.ts'
+import { PackWriter } from './pack-writer.ts'
+import type { ReadFrozen } from './seal-frozen.ts'
+import { CUT_WINDOW_BYTES, HEAD_MAX_BYTES, SEALED_ROW } from './seal-protocol.ts'
+import type {
+  CutRequest,
+  CutResult,
+  Moved,
+  SealKeys,
+  SealRequest,
+  SealResult,
+} from './seal-protocol.ts'
+
+export type SealCoreOptions = {
+  keys: SealKeys
+  readFrozen: ReadFrozen
+  disk: PackDisk
+  directory: string
+  writer: number
+  nextNumber: number
+  previousNumber: number
+  previousBytes: number
+  allocate: (sizeBytes: number) => Uint8Array
+  moved: (moved: Moved) => void
+  /** Nonce prefixes; the system's randomness unless a simulator brings its own. */
+  random?: (sizeBytes: number) => Uint8Array
+  packBytes?: number
+  unitBytes?: number
+}
+
+type Pending = {
+  rows: SealResult
+  left: number
+  resolve: (rows: SealResult) => void
+  reject: (error: Error) => void
+}
+
+/** A chunk in an open bundle or a sealed one: whose it is, and what is known of its place. */
+type Member = {
+  pending: Pending
+  index: number
+  id: ChunkId
+  plainBytes: number
+  plainOffset: number
+  storedBytes: number
+  codec: number
+}
+
+type Sealed = { members: Member[]; located: boolean }
+
+const FIXED_BYTES = 16 * 1024
+
+export class SealCore {
+  readonly #options: SealCoreOptions
+  readonly #who: BundleSealer
+  readonly #gear: Uint8Array
+  readonly #writer: PackWriter<Sealed>
+  readonly #window = new Uint8Array(CUT_WINDOW_BYTES + HEAD_MAX_BYTES)
+  readonly #chunk = new Uint8Array(CHUNK_MAX_BYTES)
+  readonly #bulk: OpenBundle
+  readonly #random: OpenBundle
+  readonly #lock = new Mutex()
+
+  constructor(options: SealCoreOptions) {
+    this.#options = options
+    const { vaultId, epochId, sealer, bundleKey, cutKey } = options.keys
+    this.#who = { vaultId, epochId, sealer, key: bundleKey }
+    this.#gear = gearTable(cutKey)
+    const random = options.random === undefined ? {} : { random: options.random }
+    this.#bulk = { builder: new BundleBuilder(random), members: [] }
+    this.#random = {
+      builder: new BundleBuilder({ maxSealedBytes: BUNDLE_RANDOM_BYTES, ...random }),
+      members: [],
+    }
+    this.#writer = new PackWriter<Sealed>({
+      ...options,
+      vaultId,
+      written: (sealed, file, offset, bytes) => this.#written(sealed, file, offset, bytes),
+      failed: (sealed, error) => {
+        for (const { pending } of sealed.members) pending.reject(error)
+      },
+    })
+  }
+
+  cut(request: CutRequest): CutResult {
+    const plain = this.#window.subarray(0, request.end - request.begin)
+    this.#read(request, plain)
+    const lengths = this.#cutLengths(request, plain)
+    const ids = Buffer.allocUnsafeSlow(lengths.length * CHUNK_ID_BYTES)
+    let at = 0
+    for (let i = 0; i < lengths.length; i++) {
+      const length = lengths[i] as number
+      ids.set(blake3Keyed(this.#options.keys.idKey, plain.subarray(at, at + length)), i * 32)
+      at += length
+    }
+    return { lengths, ids: new Uint8Array(ids.buffer, 0, ids.length) }
+  }
+
+  seal(request: SealRequest): Promise<SealResult> {
+    const count = request.lengths.length
+    if (count === 0) return Promise.resolve(new Float64Array(0))
+    return new Promise((resolve, reject) => {
+      const rows = new Float64Array(count * SEALED_ROW)
+      const pending = { rows, left: count, resolve, reject }
+      this.#lock.run(() => this.#add(request, pending)).catch(reject)
+    })
+  }
+
+  /** Closes the open bundles and writes them. */
+  async flush(): Promise<void> {
+    await this.#lock.run(() => this.#closeBoth())
+    await this.#writer.flush()
+  }
+
+  async sync(): Promise<void> {
+    await this.flush()
+    await this.#writer.sync()
+  }
+
+  get isDurable(): boolean {
+    return this.#bulk.members.length + this.#random.members.length === 0 && this.#writer.isDurable
+  }
+
+  async close(): Promise<void> {
+    try {
+      await this.flush()
+      await this.#writer.close()
+    } finally {
+      this.wipe()
+    }
+  }
+
+  /** Zeroes what plaintext is left from finished work; nothing may be open. */
+  wipe(): void {
+    this.#window.fill(0)
+    this.#chunk.fill(0)
+    if (this.#bulk.members.length === 0) this.#bulk.builder.clear()
+    if (this.#random.members.length === 0) this.#random.builder.clear()
+  }
+
+  #cutLengths(request: CutRequest, plain: Uint8Array): Uint32Array {
+    const { chunker, final, begin } = request
+    const misaligned = begin % FIXED_BYTES
+    if (chunker !== CHUNKER_FIXED_16K || misaligned === 0) {
+      return cutChunks(chunker, this.#gear, plain, final)
+    }
+    // Fixed chunks stand at multiples of their size in the file: the first one is a part.
+    const first = FIXED_BYTES - misaligned
+    if (plain.length < first) return final ? Uint32Array.of(plain.length) : new Uint32Array(0)
+    const rest = cutChunks(chunker, this.#gear, plain.subarray(first), final)
+    return Uint32Array.of(first, ...rest)
+  }
+
+  #read({ job, begin, head }: CutRequest, into: Uint8Array): void {
+    const headBytes = head?.length ?? 0
+    assert(into.length >= headBytes, 'a head longer than its range')
+    if (head !== undefined) into.set(head)
+    if (into.length > headBytes) {
+      this.#options.readFrozen(job, begin + headBytes, into.subarray(headBytes))
+    }
+  }
+
+  async #add(request: SealRequest, pending: Pending): Promise<void> {
+    const { ids, offsets, lengths, head, headBegin } = request
+    const headEnd = headBegin + (head?.length ?? 0)
+    const open = request.random ? this.#random : this.#bulk
+    for (let index = 0; index < lengths.length; index++) {
+      const begin = offsets[index] as number
+      const end = begin + (lengths[index] as number)
+      const plain = this.#chunk.subarray(0, end - begin)
+      let at = begin
+      if (head !== undefined && at >= headBegin && at < headEnd) {
+        const part = head.subarray(at - headBegin, Math.min(end, headEnd) - headBegin)
+        plain.set(part)
+        at += part.length
+      }
+      if (at < end) this.#options.readFrozen(request.job, at, plain.subarray(at - begin))
+      await this.#addChunk(open, readChunkId(ids, index * CHUNK_ID_BYTES), plain, pending, index)
+    }
+    if (request.urgent) {
+      await this.#closeBoth()
+      this.#writer.flushSoon()
+    } else if (this.#writer.isUnitFull) this.#writer.flushSoon()
+  }
+
+  async #addChunk(
+    open: OpenBundle,
+    id: ChunkId,
+    plain: Uint8Array,
+    pending: Pending,
+    index: number,
+  ): Promise<void> {
+    const { codec, stored } = compressChunk(plain)
+    const plainBytes = plain.length
+    if (!open.builder.fits(stored.length)) await this.#close(open, 'full')
+    const plainOffset = open.builder.usedBytes
+    assert(open.builder.add(id, stored, codec, plainBytes), 'a chunk must fit an empty bundle')
+    const storedBytes = stored.length
+    open.members.push({ pending, index, id, plainBytes, plainOffset, storedBytes, codec })
+  }
+
+  async #closeBoth(): Promise<void> {
+    await this.#close(this.#bulk, 'padme')
+    await this.#close(this.#random, 'padme')
+  }
+
+  async #close(open: OpenBundle, padding: BundlePadding): Promise<void> {
+    if (open.members.length === 0) return
+    const memory = await this.#writer.room(open.builder.sealedBytes(padding))
+    const { sealed } = open.builder.finish(this.#who, padding, memory)
+    const { members } = open
+    open.members = []
+    this.#writer.add(sealed, { members, located: false })
+    if (this.#writer.isUnitFull) this.#writer.flushSoon()
+  }
+
+  #written(sealed: Sealed, file: number, bundleOffset: number, bundleBytes: number): void {
+    if (sealed.located) {
+      this.#options.moved(movedOf(sealed.members, file, bundleOffset, bundleBytes))
+      return
+    }
+    sealed.located = true
+    for (const member of sealed.members) {
+      const { pending } = member
+      writeRow(pending.rows, member.index, member, file, bundleOffset, bundleBytes)
+      if (--pending.left === 0) pending.resolve(pending.rows)
+    }
+  }
+}
+
+type OpenBundle = { readonly builder: BundleBuilder; members: Member[] }
+
+function writeRow(
+  rows: SealResult,
+  index: number,
+  member: Member,
+  file: number,
+  bundleOffset: number,
+  bundleBytes: number,
+): void {
+  const at = index * SEALED_ROW
+  rows[at] = file
+  rows[at + 1] = bundleOffset
+  rows[at + 2] = bundleBytes
+  rows[at + 3] = member.plainOffset
+  rows[at + 4] = member.storedBytes
+  rows[at + 5] = member.codec
+}
+
+function movedOf(
+  members: Member[],
+  file: number,
+  bundleOffset: number,
+  bundleBytes: number,
+): Moved {
+  const ids = new Uint8Array(members.length * CHUNK_ID_BYTES)
+  const plainBytes = new Uint32Array(members.length)
+  const rows = new Float64Array(members.length * SEALED_ROW)
+  members.forEach((member, index) => {
+    writeChunkId(ids, index * CHUNK_ID_BYTES, member.id)
+    plainBytes[index] = member.plainBytes
+    writeRow(rows, index, member, file, bundleOffset, bundleBytes)
+  })
+  return { ids, plainBytes, rows }
+}
