@@ -57,9 +57,14 @@ export function utf8(text: string): Uint8Array {
 }
 
 export function isZero(bytes: Uint8Array): boolean {
-  for (let i = 0; i < bytes.length; i++) if (bytes[i] !== 0) return false
+  for (let at = 0; at < bytes.length; at += ZEROES.length) {
+    const part = bytes.subarray(at, at + ZEROES.length)
+    if (Buffer.compare(part, ZEROES.subarray(0, part.length)) !== 0) return false
+  }
   return true
 }
+
+const ZEROES = new Uint8Array(16 * 1024)
 
 export function readU16(bytes: Uint8Array, at: number): number {
   assert(at >= 0 && at + 2 <= bytes.length, 'readU16 out of range')

@@ -355,7 +355,7 @@ function compressible(length: number): Uint8Array {
   return out
 }
 
-t.test('LZ4 blocks: lz4-napi opens ours, we open its, and noise is refused in bounds', async (t) => {
+t.test('LZ4 blocks: lz4-napi opens ours, we open its, noise stays in bounds', async (t) => {
   const addon = loadAddon()
   let wrong = 0
   for (let i = 0; i < 300; i++) {

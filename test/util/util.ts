@@ -53,6 +53,10 @@ t.test('bytes', async (t) => {
   t.equal(toHex(Uint8Array.of(0, 171)), '00ab')
   t.ok(isZero(new Uint8Array(9)))
   t.notOk(isZero(Uint8Array.of(0, 1)))
+  const large = new Uint8Array(40000)
+  t.ok(isZero(large))
+  large[39999] = 1
+  t.notOk(isZero(large))
   const source = Buffer.from([1, 2, 3])
   const copy = copyBytes(source, 1)
   source.fill(0)
