@@ -45,6 +45,8 @@ export type Protection =
   | { kind: 'none'; key: Secret }
   | { kind: 'passphrase'; key: Secret; salt: Uint8Array; parameters: ArgonParameters }
 
+export type RecoveryBox = { vaultId: Uint8Array; box: Uint8Array }
+
 /** What can be read without any key. */
 export type ParsedKeyFile = {
   protection:
@@ -52,7 +54,7 @@ export type ParsedKeyFile = {
     | { kind: 'passphrase'; salt: Uint8Array; parameters: ArgonParameters }
   header: Uint8Array
   payload: Uint8Array
-  recoveryBoxes: { vaultId: Uint8Array; box: Uint8Array }[]
+  recoveryBoxes: RecoveryBox[]
 }
 
 export function encodeKeyFile(protection: Protection, vaults: readonly VaultKeys[]): Uint8Array {
@@ -86,23 +88,27 @@ export function encodeKeyFile(protection: Protection, vaults: readonly VaultKeys
  * 'damaged-keys' for anything else that is wrong.
  */
 export function parseKeyFile(bytes: Uint8Array): ParsedKeyFile {
-  if (bytes.length > KEY_FILE_MAX_BYTES) throw damaged('it is too large')
-  if (bytes.length < 6 || !equalBytes(bytes.subarray(0, 4), MAGIC)) {
-    throw damaged('it does not begin like a key file')
-  }
-  const version = bytes[4] as number
-  if (version !== VERSION) throw unknownFormat(`version ${version}`)
-  if (bytes.length < HEADER_BYTES + RECORD_OVERHEAD_BYTES + 2 + 2 + CHECKSUM_BYTES) {
-    throw damaged('it is too short')
-  }
-  const bodyEnd = bytes.length - CHECKSUM_BYTES
-  const body = bytes.subarray(0, bodyEnd)
-  if (!equalBytes(blake2b(CHECKSUM_BYTES, body), bytes.subarray(bodyEnd))) {
+  const body = bodyOf(bytes)
+  if (!equalBytes(blake2b(CHECKSUM_BYTES, body), bytes.subarray(body.length))) {
     throw damaged('its checksum is wrong')
   }
   const suite = bytes[5] as number
   if (suite !== SUITE) throw unknownFormat(`suite ${suite}`)
   return asDamaged(() => parseBody(body))
+}
+
+/**
+ * The recovery boxes alone, each of which is authentic by itself: a file that is damaged elsewhere
+ * still yields them. Throws as parseKeyFile() when not even they can be found.
+ */
+export function parseRecoveryBoxes(bytes: Uint8Array): RecoveryBox[] {
+  const body = bodyOf(bytes)
+  return asDamaged(() => {
+    const reader = new ByteReader(body)
+    reader.view(HEADER_BYTES - 4)
+    reader.view(reader.u32())
+    return readBoxes(reader)
+  })
 }
 
 /** The vaults of a parsed file under its key. Throws 'unauthentic' when the key is another one. */
@@ -117,9 +123,9 @@ export function openPayload(parsed: ParsedKeyFile, key: Uint8Array): VaultKeys[]
 }
 
 /** The keys of the vaults whose recovery box opens with `pair`. Their entropy is left out. */
-export function openRecoveryBoxes(parsed: ParsedKeyFile, pair: BoxKeyPair): VaultKeys[] {
+export function openRecoveryBoxes(boxes: readonly RecoveryBox[], pair: BoxKeyPair): VaultKeys[] {
   const found: VaultKeys[] = []
-  for (const { vaultId, box } of parsed.recoveryBoxes) {
+  for (const { vaultId, box } of boxes) {
     const plain = boxOpen(box, pair)
     if (plain === null) continue
     const keys = asDamaged(() => decodeVaultKeys(plain))
@@ -156,15 +162,34 @@ function parseBody(body: Uint8Array): ParsedKeyFile {
   assert(reader.offset === HEADER_BYTES, 'key file header length')
   if (payloadBytes < RECORD_OVERHEAD_BYTES) throw damaged('its payload is too short')
   const payload = reader.copy(payloadBytes)
-  const recoveryBoxes: ParsedKeyFile['recoveryBoxes'] = []
+  const recoveryBoxes = readBoxes(reader)
+  return { protection, header: copyBytes(body, 0, HEADER_BYTES), payload, recoveryBoxes }
+}
+
+function readBoxes(reader: ByteReader): RecoveryBox[] {
+  const boxes: RecoveryBox[] = []
   for (let left = reader.u16(); left > 0; left--) {
     const vaultId = reader.copy(VAULT_ID_BYTES)
     const boxBytes = reader.u32()
     if (boxBytes < BOX_OVERHEAD_BYTES) throw damaged('a recovery box is too short')
-    recoveryBoxes.push({ vaultId, box: reader.copy(boxBytes) })
+    boxes.push({ vaultId, box: reader.copy(boxBytes) })
   }
   reader.end()
-  return { protection, header: copyBytes(body, 0, HEADER_BYTES), payload, recoveryBoxes }
+  return boxes
+}
+
+/** Everything before the checksum of what may be a key file of this version. */
+function bodyOf(bytes: Uint8Array): Uint8Array {
+  if (bytes.length > KEY_FILE_MAX_BYTES) throw damaged('it is too large')
+  if (bytes.length < 6 || !equalBytes(bytes.subarray(0, 4), MAGIC)) {
+    throw damaged('it does not begin like a key file')
+  }
+  const version = bytes[4] as number
+  if (version !== VERSION) throw unknownFormat(`version ${version}`)
+  if (bytes.length < HEADER_BYTES + RECORD_OVERHEAD_BYTES + 2 + 2 + CHECKSUM_BYTES) {
+    throw damaged('it is too short')
+  }
+  return bytes.subarray(0, bytes.length - CHECKSUM_BYTES)
 }
 
 function parseProtection(

@@ -7,7 +7,14 @@ import { equalBytes, toHex } from '../util/bytes.ts'
 import { LatticeError, isLatticeError } from '../util/errors.ts'
 import { ARGON_DEFAULT, SALT_BYTES, passphraseKey } from './argon.ts'
 import type { ArgonParameters } from './argon.ts'
-import { damaged, encodeKeyFile, openPayload, openRecoveryBoxes, parseKeyFile } from './key-file.ts'
+import {
+  damaged,
+  encodeKeyFile,
+  openPayload,
+  openRecoveryBoxes,
+  parseKeyFile,
+  parseRecoveryBoxes,
+} from './key-file.ts'
 import type { ParsedKeyFile, Protection } from './key-file.ts'
 import { entropyOf, recoveryKeys } from './phrase.ts'
 import { randomBytes, randomSecret } from './random.ts'
@@ -134,14 +141,15 @@ export function needsPassphrase(file: Uint8Array): boolean {
 
 /**
  * The keys of the vault that a recovery phrase belongs to, without the passphrase; the caller puts
- * them into a new ring and owns them. The phrase's entropy is in them again. Throws 'wrong-phrase',
- * or what entropyOf() and parseKeyFile() throw.
+ * them into a new ring and owns them. The phrase's entropy is in them again. A file that is damaged
+ * outside of the boxes will do. Throws 'wrong-phrase', or what entropyOf() and
+ * parseRecoveryBoxes() throw.
  */
 export function openWithPhrase(file: Uint8Array, phrase: string): VaultKeys[] {
   const entropy = entropyOf(phrase)
   const recovery = recoveryKeys(entropy)
   try {
-    const found = openRecoveryBoxes(parseKeyFile(file), recovery.box)
+    const found = openRecoveryBoxes(parseRecoveryBoxes(file), recovery.box)
     if (found.length === 0) {
       throw new LatticeError('wrong-phrase', 'the recovery phrase belongs to no vault here', {
         hint: 'each vault has a phrase of its own',

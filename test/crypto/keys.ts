@@ -240,6 +240,32 @@ t.test('every flipped byte and every cut is refused, with the right reason', asy
   }
 })
 
+t.test('a phrase opens a file that is damaged elsewhere', async (t) => {
+  const ring = await KeyRing.create(protectedBy(PASSPHRASE))
+  const keys = vaultWithEpochs('v', 1)
+  ring.put(keys)
+  const file = ring.encode()
+  const phrase = phraseOf(keys.recoveryEntropy ?? new Uint8Array(32))
+  const boxBytes = encodeVaultKeys(keys, { withEntropy: false }).length + 48
+  const boxBegin = file.length - 32 - boxBytes
+  const codes = (begin: number, end: number): Set<string> => {
+    const seen = new Set<string>()
+    for (let at = begin; at < end; at++) {
+      const changed = file.slice()
+      changed[at] = (changed[at] as number) ^ (1 << random.below(8))
+      seen.add(codeOf(() => openWithPhrase(changed, phrase)))
+    }
+    return seen
+  }
+  t.same(codes(5, 60), new Set(['accepted']), 'header')
+  t.same(codes(64, boxBegin - 22), new Set(['accepted']), 'payload')
+  t.same(codes(file.length - 32, file.length), new Set(['accepted']), 'checksum')
+  t.same(codes(boxBegin, boxBegin + boxBytes), new Set(['wrong-phrase']), 'the box itself')
+  for (const code of [...codes(0, 5), ...codes(60, 64), ...codes(boxBegin - 22, boxBegin)]) {
+    t.match(code, /^(damaged-keys|unknown-format|wrong-phrase)$/)
+  }
+})
+
 t.test('a forged checksum gets no further than the seal', async (t) => {
   const ring = await KeyRing.create(protectedBy(PASSPHRASE))
   ring.put(vaultWithEpochs('v', 1))
