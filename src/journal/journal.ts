@@ -10,9 +10,9 @@
  */
 
 import { assert } from '../util/assert.ts'
-import { LatticeError } from '../util/errors.ts'
+import { LatticeError, isLatticeError } from '../util/errors.ts'
 import {
-  JOURNAL_MARKER, JOURNAL_RECORD_HEADER_BYTES, JOURNAL_RECORD_MAX_BYTES, journalOffset,
+  JOURNAL_MARKER, JOURNAL_RECORD_HEADER_BYTES, JOURNAL_RECORD_MAX_BYTES, JOURNAL_START, journalOffset,
   journalPosition, journalSegment,
 } from '../vault/ports.ts'
 import type {
@@ -88,7 +88,7 @@ export class Journal implements JournalPort {
     this.#chain = { sequence: tail.sequence, previousCrc: tail.previousCrc }
     this.#segment = tail.segment
     this.#offset = tail.offset
-    this.#end = journalPosition(tail.segment, tail.offset)
+    this.#end = tail.end
     if (tail.newPart === undefined) {
       this.#current = this.#reopen()
       this.#lastFile = this.#current.header
@@ -102,7 +102,7 @@ export class Journal implements JournalPort {
    * 'damaged-journal' (details: segment, offset), 'unknown-format', and what the disk throws.
    */
   static async open(options: JournalOptions): Promise<Journal> {
-    const { durable = 0, ...rest } = options
+    const { durable = JOURNAL_START.position, ...rest } = options
     const full = {
       segmentBytes: SEGMENT_MAX_BYTES,
       firstFileBytes: FIRST_FILE_BYTES,
@@ -323,8 +323,9 @@ export class Journal implements JournalPort {
       previousCrc: group.previousCrc,
     }
     const path = this.#segments.path(header.segment, header.part)
-    const file = await this.#createFile(path)
+    let file: DiskFile | undefined
     try {
+      file = await this.#createFile(path)
       const preparedBytes = file.sizeBytes()
       await file.writeAndSync(0, Buffer.concat([encodeHeader(header, vaultId), bytes]))
       await disk.syncDirectory(directory)
@@ -333,7 +334,7 @@ export class Journal implements JournalPort {
       this.#lastFile = header
       this.#segments.add(header)
     } catch (error) {
-      file.close()
+      file?.close()
       if (!tryRemove(disk, path)) this.#lastFile = header
       throw error
     }
@@ -349,7 +350,6 @@ export class Journal implements JournalPort {
       return file
     } catch (error) {
       file.close()
-      tryRemove(this.#options.disk, path)
       throw error
     }
   }
@@ -368,13 +368,13 @@ export class Journal implements JournalPort {
   }
 }
 
-/** Removes a file in which nothing became durable; it may stay where even that fails. */
+/** Removes a file in which nothing became durable. False when it stays. */
 function tryRemove(disk: Disk, path: string): boolean {
   try {
     disk.remove(path)
     return true
-  } catch {
-    return false
+  } catch (error) {
+    return isLatticeError(error, 'not-found')
   }
 }
 

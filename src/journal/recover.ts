@@ -5,8 +5,8 @@
  */
 
 import { join } from 'node:path'
-import type { Disk, DiskFile } from '../vault/ports.ts'
-import { journalPosition, journalSegment } from '../vault/ports.ts'
+import type { Disk, DiskFile, JournalPosition } from '../vault/ports.ts'
+import { JOURNAL_START, journalPosition, journalSegment } from '../vault/ports.ts'
 import {
   BLOCK_BYTES, FIRST_OFFSET, GROUP_MAX_BYTES, alignUp, damaged, decodeHeader, fileOffset,
   markerPosition, parseFileName,
@@ -25,6 +25,8 @@ export interface Tail {
   newPart: number | undefined
   sequence: number
   previousCrc: number
+  /** Behind the last record. */
+  end: JournalPosition
   /** Something torn was left behind. */
   isTorn: boolean
 }
@@ -36,7 +38,13 @@ interface Found {
 }
 
 export const EMPTY_TAIL: Tail = {
-  segment: 0, offset: FIRST_OFFSET, newPart: 0, sequence: 0, previousCrc: 0, isTorn: false,
+  segment: 0,
+  offset: FIRST_OFFSET,
+  newPart: 0,
+  sequence: 0,
+  previousCrc: 0,
+  end: JOURNAL_START.position,
+  isTorn: false,
 }
 
 /**
@@ -48,13 +56,13 @@ export async function recover(
   directory: string,
   segments: Segments,
   vaultId: Uint8Array,
-  durable: number,
+  durable: JournalPosition,
 ): Promise<Tail> {
   const found = findFiles(disk, directory, vaultId)
   checkNoGaps(found)
   for (const { header } of found) if (header !== undefined) segments.add(header)
   const tail = findTail(disk, segments, found)
-  if (journalPosition(tail.segment, tail.offset) < durable) {
+  if (tail.end < durable) {
     throw damaged(tail.segment, tail.offset, 'durable records are missing')
   }
   // What a crash left in the page cache counts from now on: it must be durable before it does.
@@ -150,6 +158,7 @@ function findTail(disk: Disk, segments: Segments, found: Found[]): Tail {
     offset: alignUp(end.offset),
     sequence: end.sequence,
     previousCrc: end.previousCrc ?? 0,
+    end: journalPosition(last.segment, end.offset),
   }
   if (lastFound.header === undefined) return { ...tail, ...behind(lastFound, last, tail.offset) }
   return { ...tail, newPart: isTorn ? last.part + 1 : undefined, isTorn }
