@@ -16,8 +16,8 @@ export async function serveForeground(
   process.removeAllListeners('SIGINT') // the daemon unmounts first
   const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
   const url = new URL(`../daemon/run.${extension}`, import.meta.url)
-  const { runDaemon } = (await import(url.href)) as DaemonRunner
-  const daemon = await runDaemon(paths)
+  const runner = (await import(url.href)) as DaemonRunner
+  const daemon = await runner.runDaemon(paths)
   try {
     await mount()
   } catch (error) {

@@ -277,7 +277,7 @@ export class Daemon implements Control {
     return this.#work(() => this.#changes.run(task))
   }
 
-  #statusOf(entry: VaultEntry): Promise<Api.VaultStatus> | Api.VaultStatus {
+  async #statusOf(entry: VaultEntry): Promise<Api.VaultStatus> {
     return this.#mounted.get(entry.id)?.status() ?? stored(entry)
   }
 

@@ -242,20 +242,16 @@ function isRunning(pid: number): boolean {
   }
 }
 
-/** Found by its environment, since a wedged daemon answers nothing. */
+/** Named in the daemon's lock, since a wedged daemon answers nothing. */
 function daemonPidOf(home: string): number | undefined {
-  for (const name of readdirSync('/proc')) {
-    if (!/^\d+$/.test(name) || !isRunning(Number(name))) continue
-    try {
-      const words = readFileSync(`/proc/${name}/cmdline`, 'utf8').split('\0')
-      if (!words.some((word) => /\/daemon\/main\.(js|ts)$/.test(word))) continue
-      const environment = readFileSync(`/proc/${name}/environ`, 'utf8').split('\0')
-      if (environment.includes(`LATTICE_HOME=${home}`)) return Number(name)
-    } catch {
-      continue // it ended while we looked
-    }
+  try {
+    const pid = Number(/^process (\d+)/.exec(readFileSync(join(home, 'lock'), 'utf8'))?.[1])
+    const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')
+    const ours = words.some((word) => /\/(daemon|cli)\/main\.(js|ts)$/.test(word))
+    return ours && isRunning(pid) ? pid : undefined
+  } catch {
+    return undefined // no lock yet, or the process has ended
   }
-  return undefined
 }
 
 function kill(pid: number | undefined): void {
