@@ -11,7 +11,12 @@ export type PackedAttr = Float64Array
  *  8 fetchDone(fetchId, result 0 filled 1 stale 2 damaged 3 io-error)  9 ended(reason: 1 unmounted, 2 error errno)
  *  10 interrupt(unique) for a request that JavaScript holds */
 export interface FileTable {
+  /** Stops the table's threads; parked readers and writers get ENOTCONN. Idempotent. */
   close(): void
+  /** Without a session: called on this thread when events wait; coalesced. Does not keep the process. */
+  onWake(wake: () => void): void
+  /** Events of the table alone, as Session.takeEvents. */
+  takeEvents(into: Float64Array): number
   /** Limits in bytes: dirty memory (writers are parked above), clean cache. */
   setLimits(dirtyBytesMax: number, cleanBytesMax: number): void
   attach(ino: number, attr: PackedAttr): void
@@ -21,8 +26,13 @@ export interface FileTable {
   changeAttrs(ino: number, mask: number, attr: PackedAttr): void
   /** Rows of 14: ino, mask, then the 12 of PackedAttr. Returns the number of rows written (0 = none). */
   takeDirtyAttrs(into: Float64Array): number
+  /** Bytes of holes in the base, so that blocks (du) can be told; 0 unless set. */
+  setBaseHoles(ino: number, bytes: number): void
+  /** `forgotten` comes at once when there is no record, or none that the kernel knows. */
   watchForget(ino: number): void
   write(ino: number, offset: number, bytes: Uint8Array): boolean
+  /** While set (errno, positive), writers above the dirty limit get it instead of waiting. */
+  refuseWrites(errno: number): void
   read(ino: number, offset: number, length: number): Uint8Array | undefined
   truncate(ino: number, sizeBytes: number): void
   zero(ino: number, offset: number, length: number, mayGrow: boolean): void
@@ -36,6 +46,8 @@ export interface FileTable {
   replaceBase(ino: number, offset: number, length: number): void
   /** 0 filled, 1 stale. */
   fill(ino: number, epoch: number, offset: number, bytes: Uint8Array): number
+  /** As fill, with zeros that need no memory. */
+  fillHole(ino: number, epoch: number, offset: number, length: number): number
   /** Bundle pieces as rows of 6 (offset, length, fd, bundleOffset, bundleBytes, plainOffset); the
    *  others go through fill. Runs on the addon's fetch threads (2); ends with event 8. Returns fetchId. */
   fetch(ino: number, epoch: number, rows: Float64Array): number
@@ -79,15 +91,18 @@ export interface Session {
    *  starts at the next multiple of 8. For LOOKUP, CREATE, MKNOD, MKDIR, SYMLINK, LINK, TMPFILE
    *  (entry replies), READDIRPLUS, GETATTR and SETATTR replies the session registers inode records, counts
    *  lookups and opens, and puts its own authoritative size and times into the attributes before it
-   *  writes them to the device. */
+   *  writes them to the device: `packed` is changed in place. */
   reply(packed: Uint8Array, count: number): void
   /** Events of table and session. Returns rows written. */
   takeEvents(into: Float64Array): number
+  /** struct fuse_kstatfs, 80 bytes. */
   setStatfs(kstatfs: Uint8Array): void
   /** kind 1 inval-inode(ino, offset, length) 2 inval-entry(parent, name) 3 delete(parent, child, name)
-   *  Written by the notify thread after replies in flight are drained. */
-  notify(kind: number, ino: number, a: number, b: number, name?: Uint8Array): void
-  /** [requests read, answered natively, handed to JavaScript, replies, wakes, landing hits] */
+   *  Written by the notify thread. A request that JavaScript took before is answered with lifetime 0
+   *  for the same ino. False when the queue is full: try again later. */
+  notify(kind: number, ino: number, a: number, b: number, name?: Uint8Array): boolean
+  /** [requests read, answered natively, handed to JavaScript, replies, wakes, landing hits, landing
+   *  misses, malformed] */
   stats(): Float64Array
   /** Stops the threads; every waiting request gets ENOTCONN or EINTR. Idempotent. */
   close(): void
@@ -97,11 +112,14 @@ export function createFileTable(): FileTable
 /** In a worker: the table that another thread made. Only readFrozen may be called on it. */
 export function openFileTable(handle: number): Pick<FileTable, 'readFrozen'>
 export function createSession(options: SessionOptions): Session
-/** mount(2) as root: opens /dev/fuse and mounts; returns the descriptor. Throws with `errno` set. */
+/** mount(2) as root: opens /dev/fuse and mounts; returns the descriptor. `fsname` is the subtype (type
+ *  fuse.<fsname>), `flags` are MS_*, `options` follow fd, rootmode, user_id and group_id. Throws with
+ *  `errno` set. */
 export function mountDirect(source: string, directory: string, fsname: string, flags: number, options: string): number
 /** umount2(2). flags: 2 = MNT_DETACH. Throws with `errno`. */
 export function unmountDirect(directory: string, flags: number): void
-/** fusermount3 child with _FUSE_COMMFD on a socket pair: returns [pid-exit-status, fd] semantics hidden: fd. */
+/** fusermount3 with _FUSE_COMMFD: the descriptor. Rejects with `code` 'no-helper' (not installed),
+ *  'helper-failed' (its words in the message) or 'system', and `errno`. */
 export function mountWithHelper(directory: string, options: string): Promise<number>
 /** SOCK_SEQPACKET pair for the fake kernel in tests. */
 export function socketPair(): [number, number]

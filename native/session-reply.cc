@@ -1,0 +1,146 @@
+// Session: replies of JavaScript's on their way to the device. Whatever they tell of an inode is
+// first registered with its record, counted, and corrected by what the record knows better.
+
+#include <cerrno>
+#include <cstring>
+
+#include "session.h"
+
+namespace lattice {
+
+namespace {
+
+constexpr size_t align8(size_t n) { return (n + 7) & ~size_t{7}; }
+
+}  // namespace
+
+// True when the ino was invalidated after the request had been handed over.
+bool Session::outdated(uint64_t ino, uint64_t sequence) {
+  std::lock_guard lock(held_mutex_);
+  const auto it = invalidated_.find(ino);
+  return it != invalidated_.end() && it->second >= sequence;
+}
+
+void Session::reply(uint64_t unique, int32_t error, uint8_t* payload, size_t size) {
+  stats_.replies++;
+  Held held;
+  {
+    std::lock_guard lock(held_mutex_);
+    const auto it = held_.find(unique);
+    if (it == held_.end()) {
+      stats_.malformed++;
+      return;
+    }
+    held = it->second;
+    held_.erase(it);
+  }
+  if (error != 0) {
+    const bool valid = error < 0 && error > -512;
+    send(unique, valid ? -error : EIO, nullptr, 0);
+    return;
+  }
+  if (!complete(held, payload, size)) {
+    stats_.malformed++;
+    send(unique, EIO, nullptr, 0);
+    return;
+  }
+  if (send(unique, 0, payload, size) != 0) undo(held, payload, size);
+}
+
+// False when the payload is too short for its request.
+bool Session::complete(const Held& held, uint8_t* payload, size_t size) {
+  switch (held.opcode) {
+    case FUSE_LOOKUP:
+    case FUSE_MKNOD:
+    case FUSE_MKDIR:
+    case FUSE_SYMLINK:
+    case FUSE_LINK:
+      return size >= sizeof(fuse_entry_out) &&
+             complete_entry(held, reinterpret_cast<fuse_entry_out*>(payload), false);
+    case FUSE_CREATE:
+    case kOpTmpfile:
+      return size >= sizeof(fuse_entry_out) + sizeof(fuse_open_out) &&
+             complete_entry(held, reinterpret_cast<fuse_entry_out*>(payload), true);
+    case FUSE_OPEN:
+      if (size < sizeof(fuse_open_out)) return false;
+      config_.table->opened(held.nodeid);
+      return true;
+    case FUSE_GETATTR:
+    case FUSE_SETATTR: {
+      if (size < sizeof(fuse_attr_out)) return false;
+      auto* out = reinterpret_cast<fuse_attr_out*>(payload);
+      uint64_t blocks = 0;
+      const Attr attr = config_.table->register_entry(held.nodeid, from_fuse_attr(out->attr),
+                                                      false, false, &blocks);
+      out->attr = to_fuse_attr(held.nodeid, attr, blocks);
+      if (outdated(held.nodeid, held.sequence)) out->attr_valid = 0;
+      return true;
+    }
+    case FUSE_READDIRPLUS: return complete_entries(held, payload, size);
+    default: return true;
+  }
+}
+
+bool Session::complete_entry(const Held& held, fuse_entry_out* entry, bool opened) {
+  if (outdated(held.nodeid, held.sequence)) entry->entry_valid = 0;
+  if (entry->nodeid == 0) return !opened;  // a negative entry
+  uint64_t blocks = 0;
+  const Attr attr = config_.table->register_entry(entry->nodeid, from_fuse_attr(entry->attr), true,
+                                                  opened, &blocks);
+  entry->attr = to_fuse_attr(entry->nodeid, attr, blocks);
+  if (outdated(entry->nodeid, held.sequence)) entry->attr_valid = 0;
+  return true;
+}
+
+template <typename Visit>
+static bool each_entry(uint8_t* payload, size_t size, Visit visit) {
+  size_t at = 0;
+  while (at < size) {
+    if (size - at < sizeof(fuse_direntplus)) return false;
+    auto* entry = reinterpret_cast<fuse_direntplus*>(payload + at);
+    const size_t length = align8(sizeof(fuse_direntplus) + entry->dirent.namelen);
+    if (length > size - at || entry->dirent.namelen == 0) return false;
+    const char* name = entry->dirent.name;
+    const bool dots = name[0] == '.' && (entry->dirent.namelen == 1 ||
+                                         (entry->dirent.namelen == 2 && name[1] == '.'));
+    if (!dots && entry->entry_out.nodeid != 0) visit(&entry->entry_out);
+    at += length;
+  }
+  return true;
+}
+
+bool Session::complete_entries(const Held& held, uint8_t* payload, size_t size) {
+  // Checked whole before anything is counted.
+  if (!each_entry(payload, size, [](fuse_entry_out*) {})) return false;
+  return each_entry(payload, size,
+                    [&](fuse_entry_out* entry) { complete_entry(held, entry, false); });
+}
+
+// The kernel did not take the reply: what was counted did not happen.
+void Session::undo(const Held& held, const uint8_t* payload, size_t size) {
+  switch (held.opcode) {
+    case FUSE_LOOKUP:
+    case FUSE_MKNOD:
+    case FUSE_MKDIR:
+    case FUSE_SYMLINK:
+    case FUSE_LINK:
+    case FUSE_CREATE:
+    case kOpTmpfile: {
+      const auto* entry = reinterpret_cast<const fuse_entry_out*>(payload);
+      if (entry->nodeid == 0) return;
+      if (held.opcode == FUSE_CREATE || held.opcode == kOpTmpfile) {
+        config_.table->released(entry->nodeid);
+      }
+      config_.table->forget(entry->nodeid, 1);
+      return;
+    }
+    case FUSE_OPEN: config_.table->released(held.nodeid); return;
+    case FUSE_READDIRPLUS:
+      each_entry(const_cast<uint8_t*>(payload), size,
+                 [this](fuse_entry_out* entry) { config_.table->forget(entry->nodeid, 1); });
+      return;
+    default: return;
+  }
+}
+
+}  // namespace lattice

@@ -1,0 +1,150 @@
+// Session: one mounted directory. A reader thread takes requests from the device; what touches only
+// records and their bytes is answered there, everything else waits in a ring for JavaScript, whose
+// replies are completed (attributes, lookup and open counts) and written here. A notify thread alone
+// writes invalidations: from any other thread they can deadlock beyond kill.
+//
+// Locks: `held_mutex_` guards requests that JavaScript has; `device_mutex_` the pointer only. None is
+// held while the device is written to.
+
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <unordered_map>
+
+#include "fuse_abi.h"
+#include "session-device.h"
+#include "session-ring.h"
+#include "table.h"
+
+namespace lattice {
+
+// The kernel's view of attributes.
+fuse_attr to_fuse_attr(uint64_t ino, const Attr& attr, uint64_t blocks);
+Attr from_fuse_attr(const fuse_attr& attr);
+
+class NotifyQueue;
+
+struct SessionConfig {
+  std::shared_ptr<Table> table;
+  bool read_only = false;
+  uint32_t max_write = 1u << 20;
+  uint32_t lifetime_sec = 3600;
+};
+
+class Session final : public Waiter, public std::enable_shared_from_this<Session> {
+ public:
+  // Takes the device over and starts the threads. nullptr when a descriptor is missing.
+  static std::shared_ptr<Session> start(int fd, const SessionConfig& config,
+                                        std::shared_ptr<Wakeable> waker);
+  ~Session() override;
+  Session(const Session&) = delete;
+
+  void close();
+
+  RequestRing& ring() { return ring_; }
+  void release(size_t count);
+  // Completes and writes one reply of JavaScript's. `payload` is changed in place.
+  void reply(uint64_t unique, int32_t error, uint8_t* payload, size_t size);
+  size_t take_events(double* rows, size_t max_rows);
+  void set_statfs(const fuse_kstatfs& statfs);
+  // False when the queue is full: nothing was queued.
+  bool notify(int kind, uint64_t ino, uint64_t a, uint64_t b, std::string name);
+
+  struct Stats {
+    std::atomic<uint64_t> read{0}, native{0}, handed{0}, replies{0}, wakes{0}, landed{0},
+        landing_missed{0}, malformed{0};
+  };
+  const Stats& stats() const { return stats_; }
+
+  void answer_read(uint64_t unique, const ReadSlice& slice) override;
+  void answer_write(uint64_t unique, uint32_t size) override;
+  void answer_error(uint64_t unique, int error) override;
+
+ private:
+  struct Held {
+    uint32_t opcode;
+    uint64_t nodeid;
+    uint64_t sequence;
+  };
+  struct Request {
+    const fuse_in_header* header;
+    const uint8_t* body;
+    size_t body_size;
+    template <typename Body>
+    const Body* as() const {
+      return body_size >= sizeof(Body) ? reinterpret_cast<const Body*>(body) : nullptr;
+    }
+  };
+
+  Session(const SessionConfig& config, std::shared_ptr<Wakeable> waker)
+      : config_(config), waker_(std::move(waker)) {}
+
+  std::shared_ptr<Device> device();
+  int send(uint64_t unique, int error, const void* payload, size_t size);
+  void send_slice(uint64_t unique, const ReadSlice& slice);
+  void send_written(uint64_t unique, uint32_t size);
+  void unpark(uint64_t unique);
+  void raise(Event event);
+  void wake();
+
+  // Reader thread; session-reader.cc.
+  void run_reader();
+  bool land(const ArenaRef& arena, uint64_t ino, size_t received);
+  void dispatch(size_t received);
+  void dispatch_native(const Request& request);
+  void hand_over(const Request& request);
+  void init(const Request& request);
+  void read(const Request& request);
+  void write(const Request& request);
+  void flush(const Request& request);
+  void release_file(const Request& request);
+  void getattr(const Request& request);
+  void setattr(const Request& request);
+  void fallocate(const Request& request);
+  void forget(const Request& request);
+  void interrupt(const Request& request);
+  void refuse(const Request& request, int error);
+  void track_parked(uint64_t unique, uint64_t ino);
+
+  // Completing replies; session-reply.cc.
+  bool complete(const Held& held, uint8_t* payload, size_t size);
+  bool complete_entry(const Held& held, fuse_entry_out* entry, bool opened);
+  bool complete_entries(const Held& held, uint8_t* payload, size_t size);
+  void undo(const Held& held, const uint8_t* payload, size_t size);
+  bool outdated(uint64_t ino, uint64_t sequence);
+
+  const SessionConfig config_;
+  const std::shared_ptr<Wakeable> waker_;
+  RequestRing ring_;
+  Stats stats_;
+  std::atomic<bool> closed_{false};
+
+  std::mutex device_mutex_;
+  std::shared_ptr<Device> device_;
+  std::shared_ptr<NotifyQueue> notifications_;
+  std::thread reader_;
+
+  std::mutex held_mutex_;
+  std::unordered_map<uint64_t, Held> held_;
+  std::unordered_map<uint64_t, uint64_t> invalidated_;  // ino -> sequence at that time
+  std::unordered_map<uint64_t, uint64_t> parked_;       // unique -> ino
+  uint64_t sequence_ = 0;
+
+  std::mutex events_mutex_;
+  std::deque<Event> events_;
+  fuse_kstatfs statfs_{};
+
+  // Reader thread only.
+  std::unique_ptr<uint8_t[]> scratch_;
+  size_t scratch_bytes_ = 0;
+  bool ready_ = false;
+  uint64_t predicted_ = 0;
+  uint32_t misses_ = 0;
+};
+
+}  // namespace lattice

@@ -1,0 +1,161 @@
+// FileTable, fourth part: fetches. A read plan's bundle pieces are read from their packs and opened
+// off the loop; pieces of one bundle that follow each other are one pread. What comes is put into the
+// overlay where it was opened, without a copy. Damage is a result, never a crash: every length is
+// checked against the bundle's own, and a seal that does not open yields no byte.
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "table-bundle.h"
+#include "table.h"
+
+namespace lattice {
+
+namespace {
+
+enum Result { filled = 0, stale = 1, damaged = 2, io_error = 3 };
+
+constexpr uint64_t kGroupBytesMax = kBundleMaxBytes;
+
+// 0, or the errno; a file that ends too early is damage (EBADMSG).
+int pread_all(int fd, uint8_t* into, size_t size, uint64_t offset) {
+  while (size > 0) {
+    const ssize_t n = pread(fd, into, size, static_cast<off_t>(offset));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return errno;
+    if (n == 0) return EBADMSG;
+    into += n;
+    size -= static_cast<size_t>(n);
+    offset += static_cast<uint64_t>(n);
+  }
+  return 0;
+}
+
+}  // namespace
+
+struct Table::Fetch {
+  uint64_t id, ino, epoch;
+  std::vector<BundlePiece> pieces;
+  std::atomic<size_t> left{0};
+  std::atomic<int> result{filled};
+
+  // The gravest result wins.
+  void note(int outcome) {
+    int known = result.load();
+    while (outcome > known && !result.compare_exchange_weak(known, outcome)) {
+    }
+  }
+};
+
+void Table::set_bundle_key(const std::string& epoch_id, const uint8_t key[32]) {
+  std::lock_guard lock(keys_mutex_);
+  std::vector<uint8_t>& slot = keys_[epoch_id];
+  if (!slot.empty()) wipe(slot.data(), slot.size());
+  slot.assign(key, key + 32);
+}
+
+bool Table::bundle_key(const uint8_t* epoch_id, uint8_t key[32]) {
+  std::lock_guard lock(keys_mutex_);
+  const auto it = keys_.find(std::string(reinterpret_cast<const char*>(epoch_id), kEpochIdBytes));
+  if (it == keys_.end()) return false;
+  std::memcpy(key, it->second.data(), 32);
+  return true;
+}
+
+void Table::wipe_keys() {
+  std::lock_guard lock(keys_mutex_);
+  for (auto& [epoch, key] : keys_) wipe(key.data(), key.size());
+  keys_.clear();
+}
+
+uint64_t Table::fetch(uint64_t ino, uint64_t epoch, std::vector<BundlePiece> pieces) {
+  auto fetch = std::make_shared<Fetch>();
+  fetch->id = next_fetch_++;
+  fetch->ino = ino;
+  fetch->epoch = epoch;
+  fetch->pieces = std::move(pieces);
+  const auto& all = fetch->pieces;
+  // Groups of neighbours in one bundle; each is one pread and one opening.
+  std::vector<std::pair<size_t, size_t>> groups;
+  for (size_t i = 0; i < all.size(); i++) {
+    if (!groups.empty()) {
+      const BundlePiece& first = all[groups.back().first];
+      const BundlePiece& last = all[i - 1];
+      if (first.fd == all[i].fd && first.bundle_offset == all[i].bundle_offset &&
+          first.bundle_bytes == all[i].bundle_bytes &&
+          last.plain_offset + last.length <= all[i].plain_offset &&
+          all[i].plain_offset - (last.plain_offset + last.length) <= kSegmentBytes &&
+          all[i].plain_offset + all[i].length - first.plain_offset <= kGroupBytesMax) {
+        groups.back().second = i + 1;
+        continue;
+      }
+    }
+    groups.emplace_back(i, i + 1);
+  }
+  fetch->left = groups.size();
+  if (groups.empty()) {
+    raise({EventKind::fetch_done, double(ino), double(fetch->id), double(filled)});
+    return fetch->id;
+  }
+  for (const auto& [begin, end] : groups) {
+    post([this, fetch, begin = begin, end = end] { run_fetch_task(fetch, begin, end); });
+  }
+  return fetch->id;
+}
+
+void Table::run_fetch_task(const std::shared_ptr<Fetch>& fetch, size_t begin, size_t end) {
+  if (fetch->result.load() == filled) {
+    fetch->note(open_group(fetch->ino, fetch->epoch, fetch->pieces.data() + begin, end - begin));
+  }
+  if (--fetch->left > 0) return;
+  raise({EventKind::fetch_done, double(fetch->ino), double(fetch->id),
+         double(fetch->result.load())});
+}
+
+int Table::open_group(uint64_t ino, uint64_t epoch, const BundlePiece* pieces, size_t count) {
+  const BundlePiece& first = pieces[0];
+  const BundlePiece& last = pieces[count - 1];
+  SegmentSpan span;
+  if (!SegmentSpan::of(first.bundle_bytes, first.plain_offset,
+                       last.plain_offset + last.length - first.plain_offset, &span)) {
+    return damaged;
+  }
+  if (base_epoch(ino) != epoch) return stale;
+  // The header and the segments; one read when they are close together.
+  thread_local std::vector<uint8_t> sealed;
+  const bool together = span.sealed_offset <= kBundleHeaderBytes + kSealedSegmentBytes;
+  const size_t lead = together ? span.sealed_offset : kBundleHeaderBytes;
+  sealed.resize(lead + span.sealed_bytes);
+  int error = pread_all(first.fd, sealed.data(), together ? sealed.size() : lead,
+                        first.bundle_offset);
+  if (error == 0 && !together) {
+    error = pread_all(first.fd, sealed.data() + lead, span.sealed_bytes,
+                      first.bundle_offset + span.sealed_offset);
+  }
+  if (error != 0) return error == EBADMSG ? damaged : io_error;
+
+  BundleHeader header;
+  uint8_t key[32];
+  if (!BundleHeader::parse(sealed.data(), first.bundle_bytes, &header)) return damaged;
+  if (!bundle_key(header.epoch_id(), key)) return damaged;
+  ArenaRef arena = arena_new(span.plain_bytes);
+  if (!arena) return io_error;
+  const bool opened = aead_open_segments(
+      key, header.nonce_prefix(), header.bytes, kBundleHeaderBytes, sealed.data() + lead,
+      span.sealed_bytes, span.first, header.segments(), arena->data);
+  wipe(key, sizeof key);
+  if (!opened) return damaged;
+  arena->fill = static_cast<uint32_t>(span.plain_bytes);
+  for (size_t i = 0; i < count; i++) {
+    const uint64_t pos = span.skip + (pieces[i].plain_offset - first.plain_offset);
+    const Outcome outcome = fill_arena(ino, epoch, pieces[i].offset, pieces[i].length, arena,
+                                       static_cast<uint32_t>(pos));
+    if (outcome != Outcome::ok) return outcome == Outcome::refused ? stale : io_error;
+  }
+  return filled;
+}
+
+}  // namespace lattice

@@ -1,0 +1,584 @@
+// FileTable, first part: life cycle, events, records, attributes, lookups and opens. See table.h.
+
+#include "table.h"
+
+#include <sys/stat.h>
+#include <time.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cmath>
+
+#include "table-locked.h"
+
+namespace lattice {
+
+namespace {
+
+struct Registry {
+  std::mutex mutex;
+  std::unordered_map<uint64_t, std::weak_ptr<Table>> tables;
+  uint64_t next = 1;
+};
+
+// Never destroyed: threads may outlive static destruction.
+Registry& registry() {
+  static Registry* const instance = new Registry;
+  return *instance;
+}
+
+constexpr uint32_t kSetByCaller = kAttrMode | kAttrUid | kAttrGid | kAttrAtime | kAttrMtime | kAttrCtime;
+
+}  // namespace
+
+void now(int64_t* seconds, uint32_t* nanoseconds) {
+  timespec t{};
+  clock_gettime(CLOCK_REALTIME, &t);
+  *seconds = t.tv_sec;
+  *nanoseconds = static_cast<uint32_t>(t.tv_nsec);
+}
+
+void Settled::send() {
+  for (Answer& answer : answers) {
+    if (answer.error != 0) answer.waiter->answer_error(answer.unique, answer.error);
+    else answer.waiter->answer_read(answer.unique, answer.slice);
+  }
+  answers.clear();
+}
+
+// ---- life cycle -----------------------------------------------------------------------------
+
+std::shared_ptr<Table> Table::create() {
+  std::shared_ptr<Table> table(new Table);
+  {
+    Registry& all = registry();
+    std::lock_guard lock(all.mutex);
+    table->handle_ = all.next++;
+    all.tables.emplace(table->handle_, table);
+  }
+  Table* const self = table.get();
+  for (int i = 0; i < 2; i++) table->threads_.emplace_back([self, i] { self->run(i == 0); });
+  return table;
+}
+
+std::shared_ptr<Table> Table::by_handle(uint64_t handle) {
+  Registry& all = registry();
+  std::lock_guard lock(all.mutex);
+  const auto it = all.tables.find(handle);
+  return it == all.tables.end() ? nullptr : it->second.lock();
+}
+
+Table::~Table() {
+  close();
+  Registry& all = registry();
+  std::lock_guard lock(all.mutex);
+  all.tables.erase(handle_);
+}
+
+void Table::close() {
+  if (closed_.exchange(true)) return;
+  {
+    std::lock_guard lock(work_mutex_);
+    stopping_ = true;
+  }
+  work_ready_.notify_all();
+  for (std::thread& thread : threads_) thread.join();
+  threads_.clear();
+  cancel_all(nullptr, ENOTCONN);
+  wipe_keys();
+}
+
+void Table::set_limits(uint64_t dirty_max, uint64_t clean_max) {
+  dirty_max_ = dirty_max;
+  clean_max_ = clean_max;
+  relieve();
+}
+
+// ---- events ---------------------------------------------------------------------------------
+
+void Table::add_listener(const std::shared_ptr<Wakeable>& listener) {
+  bool waiting;
+  {
+    std::lock_guard lock(events_mutex_);
+    std::erase_if(listeners_, [](const auto& weak) { return weak.expired(); });
+    listeners_.push_back(listener);
+    waiting = !events_.empty();
+  }
+  if (waiting) listener->wake();
+}
+
+void Table::raise(Event event) {
+  std::vector<std::shared_ptr<Wakeable>> awake;
+  {
+    std::lock_guard lock(events_mutex_);
+    events_.push_back(event);
+    for (const auto& weak : listeners_) {
+      if (auto listener = weak.lock()) awake.push_back(std::move(listener));
+    }
+  }
+  for (const auto& listener : awake) listener->wake();
+}
+
+size_t Table::take_events(double* rows, size_t max_rows) {
+  size_t count = 0;
+  while (count < max_rows) {
+    Event e;
+    {
+      std::lock_guard lock(events_mutex_);
+      if (events_.empty()) break;
+      e = events_.front();
+      events_.pop_front();
+    }
+    if (e.kind == EventKind::forgotten && known_again(static_cast<uint64_t>(e.ino))) continue;
+    rows[0] = static_cast<int>(e.kind);
+    rows[1] = e.ino, rows[2] = e.a, rows[3] = e.b, rows[4] = e.c;
+    rows += 5;
+    count++;
+  }
+  return count;
+}
+
+// A reply gave the ino to the kernel again before anybody heard that it was forgotten.
+bool Table::known_again(uint64_t ino) {
+  Locked locked(*this, ino);
+  if (!locked || (locked->nlookup == 0 && locked->open_count == 0)) return false;
+  locked->watched = true;
+  return true;
+}
+
+// ---- sums and relief ------------------------------------------------------------------------
+
+Table::Sums Table::sums(const Record& record) {
+  Sums s;
+  s.memory = record.job_data;
+  if (record.overlay) {
+    const Counts& c = record.overlay->counts();
+    s.memory += c.dirty_data;
+    s.dirty = c.dirty_data + c.frozen_data;
+    s.clean = c.clean_data;
+  }
+  return s;
+}
+
+void Table::adjust(const Sums& before, const Record& record) {
+  const Sums after = sums(record);
+  memory_ += after.memory - before.memory;  // modulo 2^64: also when it falls
+  dirty_ += after.dirty - before.dirty;
+  clean_ += after.clean - before.clean;
+}
+
+void Table::relieve() {
+  if (parked_write_count_.load() > 0 && !full()) {
+    post([this] { resume_writes(); });
+  }
+  if (clean_.load() > clean_max_.load()) evict_clean();
+}
+
+void Table::touch_clean(const RecordRef& record) {
+  record->used_tick = ++ticks_;
+  std::lock_guard lock(clean_mutex_);
+  if (record->in_clean_list) return;
+  record->in_clean_list = true;
+  clean_list_.push_back(record);
+}
+
+// Drops the clean bytes of the records that were not used for longest.
+void Table::evict_clean() {
+  size_t tries;
+  {
+    std::lock_guard lock(clean_mutex_);
+    tries = clean_list_.size();
+  }
+  uint64_t newest = ticks_.load();
+  while (tries-- > 0 && clean_.load() > clean_max_.load()) {
+    RecordRef record;
+    {
+      std::lock_guard lock(clean_mutex_);
+      if (clean_list_.empty()) return;
+      record = std::move(clean_list_.front());
+      clean_list_.pop_front();
+      record->in_clean_list = false;
+    }
+    bool keep = false;
+    {
+      Locked locked(*this, record);
+      if (!locked || !locked.overlay()) continue;
+      keep = !locked->parked.empty() || (locked->used_tick.load() == newest && tries > 0);
+      if (!keep) locked.overlay()->cut_clean(0, UINT64_MAX);
+    }
+    if (keep) {
+      std::lock_guard lock(clean_mutex_);
+      if (!record->in_clean_list) {
+        record->in_clean_list = true;
+        clean_list_.push_back(std::move(record));
+      }
+    }
+  }
+}
+
+// ---- records --------------------------------------------------------------------------------
+
+RecordRef Table::find(uint64_t ino) {
+  std::lock_guard lock(mutex_);
+  const auto it = records_.find(ino);
+  return it == records_.end() ? nullptr : it->second;
+}
+
+RecordRef Table::find_or_make(uint64_t ino) {
+  std::lock_guard lock(mutex_);
+  RecordRef& slot = records_[ino];
+  if (!slot) {
+    slot = std::make_shared<Record>(ino);
+    slot->epoch = ++epochs_;
+  }
+  return slot;
+}
+
+bool Table::removable(const Record& r) const {
+  return (r.looked_up || r.watched) && r.nlookup == 0 && r.open_count == 0 && !r.busy() &&
+         r.parked.empty() && !r.attr_queued;
+}
+
+// Takes the record's lock over and releases it.
+void Table::remove_if_unused(const RecordRef& record, std::unique_lock<std::mutex>& lock) {
+  if (record->gone || !removable(*record)) {
+    lock.unlock();
+    return;
+  }
+  record->gone = true;
+  const Sums before = sums(*record);
+  record->overlay.reset();
+  adjust(before, *record);
+  const bool watched = record->watched;
+  {
+    std::lock_guard table_lock(mutex_);
+    const auto it = records_.find(record->ino);
+    if (it != records_.end() && it->second == record) records_.erase(it);
+  }
+  lock.unlock();
+  if (watched) raise({EventKind::forgotten, static_cast<double>(record->ino)});
+}
+
+// What the engine says, except what the record holds dirty.
+void Table::apply_told(Record& r, const Attr& told) {
+  uint32_t keep = r.explicit_mask;
+  if (r.overlay) keep |= kAttrSize | kAttrMtime | kAttrCtime;
+  if (r.explicit_mask != 0) keep |= kAttrCtime;
+  r.attr.rdev = told.rdev;
+  apply(r, kAttrAll & ~keep, told);
+}
+
+void Table::attach(uint64_t ino, const Attr& attr) {
+  for (;;) {
+    Locked locked(*this, find_or_make(ino));
+    if (!locked) continue;  // it was removed meanwhile
+    apply_told(*locked, attr);
+    return;
+  }
+}
+
+Outcome Table::open_data(uint64_t ino) {
+  Locked locked(*this, ino);
+  if (!locked) return Outcome::absent_record;
+  if (!locked->overlay) locked->overlay = std::make_unique<Overlay>();
+  return Outcome::ok;
+}
+
+bool Table::attrs(uint64_t ino, Attr* into) {
+  Locked locked(*this, ino);
+  if (locked) *into = locked->attr;
+  return static_cast<bool>(locked);
+}
+
+uint64_t Table::blocks_of(const Record& r) {
+  uint64_t holes = r.base_hole_bytes;
+  if (r.overlay) holes = std::max(holes, r.overlay->counts().hole_bytes);
+  return (r.attr.size - std::min(holes, r.attr.size) + 511) / 512;
+}
+
+bool Table::attrs_and_blocks(uint64_t ino, Attr* into, uint64_t* blocks) {
+  Locked locked(*this, ino);
+  if (!locked) return false;
+  *into = locked->attr;
+  *blocks = blocks_of(*locked);
+  return true;
+}
+
+// Sets what `mask` names; nlink always.
+void Table::apply(Record& r, uint32_t mask, const Attr& a) {
+  r.attr.nlink = a.nlink;
+  if (mask & kAttrMode) r.attr.mode = a.mode;
+  if (mask & kAttrUid) r.attr.uid = a.uid;
+  if (mask & kAttrGid) r.attr.gid = a.gid;
+  if (mask & kAttrAtime) r.attr.atime_sec = a.atime_sec, r.attr.atime_nsec = a.atime_nsec;
+  if (mask & kAttrMtime) r.attr.mtime_sec = a.mtime_sec, r.attr.mtime_nsec = a.mtime_nsec;
+  if (mask & kAttrCtime) r.attr.ctime_sec = a.ctime_sec, r.attr.ctime_nsec = a.ctime_nsec;
+  if ((mask & kAttrSize) && a.size != r.attr.size) {
+    if (a.size < r.attr.size && r.overlay) {
+      r.overlay->cut(a.size, UINT64_MAX);
+      answered(r, a.size, UINT64_MAX);
+    }
+    r.attr.size = a.size;
+  }
+}
+
+Outcome Table::set_attrs(uint64_t ino, uint32_t mask, const Attr& attr) {
+  Settled settled;
+  {
+    Locked locked(*this, ino);
+    if (!locked) return Outcome::absent_record;
+    apply(*locked, mask, attr);
+    if (mask & kAttrSize) examine_parked(*locked, &settled);
+  }
+  settled.send();
+  relieve();
+  return Outcome::ok;
+}
+
+void Table::queue_attr(Record& r, uint32_t mask) {
+  r.explicit_mask |= mask;
+  if (r.attr_queued || r.explicit_mask == 0) return;
+  r.attr_queued = true;
+  std::lock_guard lock(attrs_mutex_);
+  dirty_attrs_.push_back(r.ino);
+}
+
+// A caller's change; ctime moves unless it is given.
+void Table::change_locked(Record& r, uint32_t mask, const Attr& attr) {
+  mask &= kSetByCaller;
+  if (mask == 0) return;
+  Attr changed = attr;
+  changed.nlink = r.attr.nlink;
+  apply(r, mask, changed);
+  if (!(mask & kAttrCtime)) now(&r.attr.ctime_sec, &r.attr.ctime_nsec);
+  queue_attr(r, mask);
+}
+
+Outcome Table::change_attrs(uint64_t ino, uint32_t mask, const Attr& attr) {
+  Locked locked(*this, ino);
+  if (!locked) return Outcome::absent_record;
+  change_locked(*locked, mask, attr);
+  return Outcome::ok;
+}
+
+void pack_attr(const Attr& a, double* into) {
+  const double values[12] = {
+      double(a.mode),       double(a.nlink),      double(a.uid),       double(a.gid),
+      double(a.rdev),       double(a.size),       double(a.atime_sec), double(a.atime_nsec),
+      double(a.mtime_sec),  double(a.mtime_nsec), double(a.ctime_sec), double(a.ctime_nsec)};
+  std::copy(values, values + 12, into);
+}
+
+size_t Table::take_dirty_attrs(double* rows, size_t max_rows) {
+  size_t count = 0;
+  while (count < max_rows) {
+    uint64_t ino;
+    {
+      std::lock_guard lock(attrs_mutex_);
+      if (dirty_attrs_.empty()) break;
+      ino = dirty_attrs_.front();
+      dirty_attrs_.pop_front();
+    }
+    Locked locked(*this, ino);
+    if (!locked) continue;
+    locked->attr_queued = false;
+    if (locked->explicit_mask != 0) {
+      rows[0] = static_cast<double>(ino);
+      rows[1] = locked->explicit_mask;
+      pack_attr(locked->attr, rows + 2);
+      rows += 14;
+      count++;
+      locked->explicit_mask = 0;
+    }
+    locked.unlock_or_remove();
+  }
+  return count;
+}
+
+void Table::set_base_holes(uint64_t ino, uint64_t bytes) {
+  Locked locked(*this, ino);
+  if (locked) locked->base_hole_bytes = bytes;
+}
+
+void Table::watch_forget(uint64_t ino) {
+  {
+    Locked locked(*this, ino);
+    if (locked) {
+      locked->watched = true;
+      locked.unlock_or_remove();
+      return;
+    }
+  }
+  raise({EventKind::forgotten, static_cast<double>(ino)});
+}
+
+Outcome Table::drop(uint64_t ino) {
+  Locked locked(*this, ino);
+  if (!locked) return Outcome::ok;
+  if (locked->job != 0 || locked->open_count != 0 || !locked->parked.empty()) {
+    return Outcome::refused;
+  }
+  locked->overlay.reset();
+  locked->gone = true;
+  if (locked->attr_queued) {
+    std::lock_guard lock(attrs_mutex_);
+    std::erase(dirty_attrs_, ino);
+  }
+  std::lock_guard lock(mutex_);
+  const auto it = records_.find(ino);
+  if (it != records_.end() && it->second == locked.ref()) records_.erase(it);
+  return Outcome::ok;
+}
+
+// ---- the kernel's references ----------------------------------------------------------------
+
+Attr Table::register_entry(uint64_t ino, const Attr& told, bool counted, bool opened,
+                           uint64_t* blocks) {
+  for (;;) {
+    Locked locked(*this, find_or_make(ino));
+    if (!locked) continue;
+    Record& r = *locked;
+    // A record is the authority; only a new one believes what it is told (nlink: always).
+    if (r.attr.mode == 0) apply_told(r, told);
+    else r.attr.nlink = told.nlink;
+    if (counted) r.nlookup++, r.looked_up = true;
+    if (opened) r.open_count++, r.was_open = true;
+    *blocks = blocks_of(r);
+    return r.attr;
+  }
+}
+
+void Table::opened(uint64_t ino) {
+  Locked locked(*this, ino);
+  if (locked) locked->open_count++, locked->was_open = true;
+}
+
+void Table::forget(uint64_t ino, uint64_t count) {
+  Locked locked(*this, ino);
+  if (!locked) return;
+  locked->nlookup -= std::min(count, locked->nlookup);
+  locked.unlock_or_remove();
+}
+
+void Table::released(uint64_t ino) {
+  bool last = false;
+  {
+    Locked locked(*this, ino);
+    if (!locked || locked->open_count == 0) return;
+    Record& r = *locked;
+    last = --r.open_count == 0;
+    if (last) {
+      if (r.overlay) {
+        r.overlay->cut_clean(0, UINT64_MAX);
+        if (!r.busy()) r.overlay->current.reset();
+      }
+      r.window_end = r.window_bytes = r.read_end = r.dropped_to = 0;
+      r.trigger = UINT64_MAX;
+    }
+    locked.unlock_or_remove();
+  }
+  if (last) raise({EventKind::released, static_cast<double>(ino)});
+}
+
+void Table::kernel_gone() {
+  std::vector<RecordRef> records;
+  {
+    std::lock_guard lock(mutex_);
+    for (const auto& [ino, record] : records_) records.push_back(record);
+  }
+  for (const RecordRef& record : records) {
+    const bool was_open = [&] {
+      Locked locked(*this, record);
+      if (!locked) return false;
+      locked->nlookup = 0;
+      const bool open = std::exchange(locked->open_count, 0) > 0;
+      if (open && locked.overlay()) locked.overlay()->cut_clean(0, UINT64_MAX);
+      note_clean_state(*locked);
+      locked.unlock_or_remove();
+      return open;
+    }();
+    if (was_open) raise({EventKind::released, static_cast<double>(record->ino)});
+  }
+}
+
+int Table::flushed(uint64_t ino) {
+  int error = 0;
+  {
+    Locked locked(*this, ino);
+    if (!locked) return 0;
+    std::swap(error, locked->error);
+    if (!locked->dirty()) return error;
+  }
+  raise({EventKind::flush, static_cast<double>(ino)});
+  return error;
+}
+
+Outcome Table::setattr(uint64_t ino, uint32_t mask, const Attr& attr, bool has_size, uint64_t size,
+                       bool kill, Attr* after, uint64_t* blocks) {
+  Settled settled;
+  {
+    Locked locked(*this, ino);
+    if (!locked) return Outcome::absent_record;
+    Record& r = *locked;
+    if (has_size && !r.overlay) return Outcome::no_overlay;
+    const bool chown = (mask & (kAttrUid | kAttrGid)) != 0 && !S_ISDIR(r.attr.mode);
+    if ((kill || chown) && !(mask & kAttrMode)) kill_suid(r);
+    if (has_size) truncate_locked(r, size, &settled);
+    change_locked(r, mask, attr);
+    *after = r.attr;
+    *blocks = blocks_of(r);
+  }
+  settled.send();
+  relieve();
+  return Outcome::ok;
+}
+
+void Table::kill_suid(Record& r) {
+  if (!S_ISREG(r.attr.mode)) return;
+  uint32_t mode = r.attr.mode & ~uint32_t{S_ISUID};
+  if (mode & S_IXGRP) mode &= ~uint32_t{S_ISGID};
+  if (mode == r.attr.mode) return;
+  r.attr.mode = mode;
+  queue_attr(r, kAttrMode);
+}
+
+void Table::report_error(uint64_t ino, int error) {
+  Locked locked(*this, ino);
+  if (locked) locked->error = error;
+}
+
+int Table::take_error(uint64_t ino) {
+  int error = 0;
+  Locked locked(*this, ino);
+  if (locked) std::swap(error, locked->error);
+  return error;
+}
+
+uint64_t Table::open_count(uint64_t ino) {
+  Locked locked(*this, ino);
+  return locked ? locked->open_count : 0;
+}
+
+uint64_t Table::dirty_bytes(uint64_t ino) {
+  Locked locked(*this, ino);
+  return locked.overlay() ? locked.overlay()->counts().dirty_data : 0;
+}
+
+bool Table::is_dirty(uint64_t ino) {
+  Locked locked(*this, ino);
+  return locked && locked->dirty();
+}
+
+void Table::totals(double out[6]) {
+  out[0] = static_cast<double>(dirty_.load());
+  out[1] = static_cast<double>(clean_.load());
+  {
+    std::lock_guard lock(mutex_);
+    out[2] = static_cast<double>(records_.size());
+  }
+  out[3] = static_cast<double>(parked_reads_.load());
+  out[4] = static_cast<double>(parked_write_count_.load());
+  out[5] = static_cast<double>(slabs_in_use());
+}
+
+}  // namespace lattice
