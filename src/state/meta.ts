@@ -4,7 +4,7 @@
 import { LatticeError } from '../util/errors.ts'
 import type { AuthorId } from '../ops/types.ts'
 import { ROOT_INO } from './records.ts'
-import { RecordReader, RecordWriter } from './wire.ts'
+import type { RecordReader, RecordWriter } from './wire.ts'
 
 const META_VERSION = 0
 

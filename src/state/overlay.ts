@@ -8,7 +8,7 @@
 
 import { assert } from '../util/assert.ts'
 import type { LinkId, Name, NodeId } from '../ops/types.ts'
-import { StateMeta } from './meta.ts'
+import type { StateMeta } from './meta.ts'
 import type { Entry, NodeRecord } from './records.ts'
 import { STORED_HIDDEN, STORED_NOWHERE } from './records.ts'
 import type { Base, Store } from './store.ts'

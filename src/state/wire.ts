@@ -68,7 +68,7 @@ export class RecordWriter {
   /** A latin1 string whose length the reader knows. */
   raw(text: string): void {
     this.#room(text.length)
-    this.#buffer.latin1Write(text, this.#at, text.length)
+    this.#buffer.write(text, this.#at, 'latin1')
     this.#at += text.length
   }
 
@@ -144,7 +144,7 @@ export class RecordReader {
 
   raw(size: number): string {
     const begin = this.#take(size)
-    return this.#buffer.latin1Slice(begin, begin + size)
+    return this.#buffer.toString('latin1', begin, begin + size)
   }
 
   end(): void {

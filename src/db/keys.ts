@@ -1,0 +1,91 @@
+// Keys of the index. One LMDB database; the first byte of a key names the table, numbers are 8-byte
+// big-endian, so that entries of a directory lie together in the order of their cookies. The whole key
+// is the associated data of the sealed value: no value can be moved to another place.
+//
+//   meta    0 ‖ label                       format (clear), state (sealed)
+//   inode   1 ‖ ino 8                       sealed: pointer to the entry, or the record
+//   entry   2 ‖ directory ino 8 ‖ cookie 8  sealed: name, ino, kind [, the record]
+//   name    3 ‖ directory ino 8 ‖ hash 16   clear: cookie 8
+//   node    4 ‖ node id without kind 15     clear: ino 8
+//   link    5 ‖ link id without kind 15     clear: node id 16
+//   hidden  6 ‖ node id without kind 15     sealed: the record
+//   chunk   7 ‖ hash 16                     sealed: location
+//
+// Hashes are BLAKE2b-128 keyed for this index only: of directory ino 8 ‖ name, and of a chunk id.
+
+import { blake2bKeyedInto } from '../crypto/hash.ts'
+import { writeU64 } from '../util/bytes.ts'
+
+export const TABLE_META = 0
+export const TABLE_INODE = 1
+export const TABLE_ENTRY = 2
+export const TABLE_NAME = 3
+export const TABLE_NODE = 4
+export const TABLE_LINK = 5
+export const TABLE_HIDDEN = 6
+export const TABLE_CHUNK = 7
+
+const HASH_BYTES = 16
+const INPUT_MAX_BYTES = 8 + 256
+
+/** Makes keys; each is a new buffer, the caller's own. */
+export class IndexKeys {
+  readonly #hashKey: Uint8Array
+  readonly #input = Buffer.alloc(INPUT_MAX_BYTES)
+  readonly #hash = Buffer.alloc(HASH_BYTES)
+
+  /** `hashKey`: 32 bytes, kept by reference. */
+  constructor(hashKey: Uint8Array) {
+    this.#hashKey = hashKey
+  }
+
+  meta(label: string): Buffer {
+    return Buffer.from(`\0${label}`, 'latin1')
+  }
+
+  inode(ino: number): Buffer {
+    const key = Buffer.allocUnsafe(9)
+    key[0] = TABLE_INODE
+    writeU64(key, 1, ino)
+    return key
+  }
+
+  entry(parent: number, cookie: number): Buffer {
+    const key = Buffer.allocUnsafe(17)
+    key[0] = TABLE_ENTRY
+    writeU64(key, 1, parent)
+    writeU64(key, 9, cookie)
+    return key
+  }
+
+  /** `name` is latin1. */
+  name(parent: number, name: string): Buffer {
+    writeU64(this.#input, 0, parent)
+    const end = 8 + this.#input.write(name, 8, 'latin1')
+    const key = Buffer.allocUnsafe(9 + HASH_BYTES)
+    key[0] = TABLE_NAME
+    writeU64(key, 1, parent)
+    blake2bKeyedInto(this.#hash, this.#hashKey, this.#input.subarray(0, end))
+    this.#hash.copy(key, 9)
+    return key
+  }
+
+  /** Of a node or link id, 16 bytes as latin1: its kind stays out of the clear. */
+  id(table: number, id: string): Buffer {
+    const key = Buffer.allocUnsafe(16)
+    key.write(id, 0, 'latin1')
+    key[0] = table
+    return key
+  }
+
+  chunk(id: string): Buffer {
+    const end = this.#input.write(id, 0, 'latin1')
+    const key = Buffer.allocUnsafe(1 + HASH_BYTES)
+    key[0] = TABLE_CHUNK
+    blake2bKeyedInto(this.#hash, this.#hashKey, this.#input.subarray(0, end))
+    this.#hash.copy(key, 1)
+    return key
+  }
+}
+
+export const NAME_HASH_OFFSET = 9

@@ -1,0 +1,160 @@
+// LmdbIndex: the StateIndex of a vault. Composes environment, base, overlay and chunk table, and keeps
+// what a checkpoint stores beside the records: counters, authors, state hash, cursor.
+
+import type { AuthorId, NodeId } from '../ops/types.ts'
+import { AuthorTable } from '../state/author-table.ts'
+import { makeRoot } from '../state/fold.ts'
+import { StateMeta, decodeMeta, encodeMeta } from '../state/meta.ts'
+import { Overlay } from '../state/overlay.ts'
+import type { Generation } from '../state/overlay.ts'
+import { RecordCodec } from '../state/record-codec.ts'
+import { ROOT_INO } from '../state/records.ts'
+import { StateHash } from '../state/state-hash.ts'
+import { RecordReader, RecordWriter } from '../state/wire.ts'
+import { must } from '../util/assert.ts'
+import { isLatticeError } from '../util/errors.ts'
+import type { Cut, StateIndex } from '../vault/checkpoint.ts'
+import type { JournalPosition } from '../vault/ports.ts'
+import { ChunkTable } from './chunk-table.ts'
+import { IndexEnvironment, damagedIndex } from './environment.ts'
+import type { Write } from './environment.ts'
+import { IndexWriter } from './index-writer.ts'
+import { IndexKeys } from './keys.ts'
+import { LmdbBase } from './lmdb-base.ts'
+
+const STATE_LABEL = 'state'
+
+export interface LmdbIndexOptions {
+  /** Made when missing, mode 0700. */
+  directory: string
+  /** Of the vault, hex. */
+  vaultId: string
+  /** 32 bytes each ('lattice/0/db-value' and 'lattice/0/db-index'), kept by reference. */
+  valueKey: Uint8Array
+  hashKey: Uint8Array
+  rootNode: NodeId
+}
+
+interface Frozen {
+  generation: Generation
+  meta: StateMeta
+  /** Encoded and sealed; undefined until then. */
+  writes: Write[] | undefined
+}
+
+export class LmdbIndex implements StateIndex {
+  readonly store: Overlay
+  readonly chunks: ChunkTable
+  /** False when the index was empty: the whole journal is to be folded. */
+  readonly existed: boolean
+  readonly #environment: IndexEnvironment
+  readonly #keys: IndexKeys
+  readonly #authors: AuthorTable
+  readonly #hash: StateHash
+  readonly #base: LmdbBase
+  readonly #writer: IndexWriter
+  #cursor: JournalPosition
+  #frozen: Frozen | undefined
+
+  /** Opens the index. Throws 'damaged-index' (details.reason says what): remove() it, and open again. */
+  static async open(options: LmdbIndexOptions): Promise<LmdbIndex> {
+    const { directory, vaultId, valueKey } = options
+    const environment = IndexEnvironment.open(directory, vaultId, valueKey)
+    try {
+      return new LmdbIndex(environment, options)
+    } catch (error) {
+      await environment.close()
+      if (!isLatticeError(error) || error.code === 'damaged-index') throw error
+      throw damagedIndex('record', 'the state of the index does not decode', error)
+    }
+  }
+
+  static remove(directory: string): void {
+    IndexEnvironment.remove(directory)
+  }
+
+  private constructor(environment: IndexEnvironment, options: LmdbIndexOptions) {
+    this.#environment = environment
+    this.#keys = new IndexKeys(options.hashKey)
+    const stored = environment.getSealed(this.#keys.meta(STATE_LABEL))
+    const state = stored === undefined ? undefined : decodeState(stored)
+    this.existed = state !== undefined
+    this.#cursor = (state?.cursor ?? 0) as JournalPosition
+    this.#authors = new AuthorTable(state?.authors)
+    this.#hash = new StateHash(state?.hash)
+    const codec = new RecordCodec(this.#authors)
+    this.#base = new LmdbBase(environment, this.#keys, codec)
+    this.#writer = new IndexWriter(environment, this.#keys, codec, this.#hash)
+    this.store = new Overlay(this.#base, state?.meta ?? new StateMeta())
+    this.chunks = new ChunkTable(environment, this.#keys)
+    if (state === undefined) {
+      makeRoot(this.store, options.rootNode)
+    } else if (this.store.node(ROOT_INO)?.node !== options.rootNode) {
+      throw damagedIndex('record', 'the index has another root')
+    }
+  }
+
+  get cursor(): JournalPosition {
+    return this.#cursor
+  }
+
+  get changes(): number {
+    return this.store.changes + this.chunks.changes
+  }
+
+  stateHash(): string {
+    return this.#hash.digest()
+  }
+
+  freeze(): void {
+    const generation = this.store.freeze()
+    this.chunks.freeze()
+    this.#frozen = { generation, meta: this.store.meta.copy(), writes: undefined }
+  }
+
+  async write(position: JournalPosition, author: AuthorId, cut: Cut): Promise<void> {
+    const frozen = must(this.#frozen, 'write: nothing is frozen')
+    const { generation, meta } = frozen
+    if (frozen.writes === undefined) {
+      frozen.writes = await this.#writer.prepare(generation)
+      for (const write of this.chunks.prepare()) frozen.writes.push(write)
+    }
+    const { ms, counter } = cut
+    if (cut.batches > 0) {
+      meta.authors.set(author, { length: cut.batches, ms, counter })
+      this.store.meta.authors.set(author, { length: cut.batches, ms, counter })
+    }
+    await this.#environment.write([...frozen.writes, this.#encodeState(meta, position)])
+    this.#writer.settle(generation, this.#base)
+    this.store.release()
+    this.chunks.release()
+    this.#frozen = undefined
+    this.#cursor = position
+  }
+
+  async close(): Promise<void> {
+    await this.#environment.close()
+  }
+
+  #encodeState(meta: StateMeta, position: JournalPosition): Write {
+    const key = this.#keys.meta(STATE_LABEL)
+    const writer = new RecordWriter()
+    writer.varint(position)
+    writer.varint(this.#authors.list.length)
+    for (const author of this.#authors.list) writer.text(author)
+    writer.bytes(this.#hash.bytes())
+    encodeMeta(writer, meta)
+    return { key, value: this.#environment.seal(key, writer.view()) }
+  }
+}
+
+function decodeState(plain: Buffer) {
+  const reader = new RecordReader(plain)
+  const cursor = reader.varint()
+  const authors: AuthorId[] = []
+  for (let left = reader.varint(); left > 0; left--) authors.push(reader.text() as AuthorId)
+  const hash = reader.bytes()
+  const meta = decodeMeta(reader)
+  reader.end()
+  return { cursor, authors, hash, meta }
+}
