@@ -22,7 +22,7 @@ t.test('one holder at a time, also across processes', async (t) => {
     holder.kill('SIGKILL')
     rmSync(directory, { recursive: true, force: true })
   })
-  await new Promise((resolve) => holder.stdout.once('data', resolve))
+  await new Promise((resolve) => holder.stdout?.once('data', resolve))
   await t.rejects(DirectoryLock.take(directory, 'the vault'), {
     code: 'locked',
     message: `the vault is used by process ${holder.pid}`,
