@@ -7,19 +7,18 @@
 
 import { spawn } from 'node:child_process'
 import { access, constants, lstat, readFile, readdir } from 'node:fs/promises'
-import { dirname } from 'node:path'
 
 import { LatticeError } from '../util/errors.ts'
 import { sessionAddon } from './addon.ts'
 
 const FUSE_DEVICE = '/dev/fuse'
 const HELPER = 'fusermount3'
+const UMOUNT = 'umount'
 const ENOTCONN = 107
 const ENOENT = 2
 const EBUSY = 16
 const EPERM = 1
 const EACCES = 13
-const MNT_DETACH = 2
 const MS_RDONLY = 1
 const MS_NOSUID = 2
 const MS_NODEV = 4
@@ -111,18 +110,16 @@ export async function mountDirectory(directory: string, options: MountOptions): 
   }
 }
 
-/** Unmounts. Throws 'busy' when something uses it, unless `lazy`. */
+/**
+ * Unmounts, in another process: the kernel first writes back what mmap left dirty, and for that this
+ * one must go on answering. Throws 'busy' when something uses it, unless `lazy`.
+ */
 export async function unmountDirectory(directory: string, lazy: boolean): Promise<void> {
-  if (process.geteuid?.() === 0) {
-    try {
-      sessionAddon().unmountDirect(directory, lazy ? MNT_DETACH : 0)
-      return
-    } catch (error) {
-      if (errnoOf(error) === EBUSY) throw busyError(directory)
-      throw new LatticeError('io', `${directory} could not be unmounted: ${messageOf(error)}`)
-    }
-  }
-  const result = await runHelper(lazy ? ['-u', '-z', directory] : ['-u', directory])
+  const isRoot = process.geteuid?.() === 0
+  const command = isRoot ? UMOUNT : HELPER
+  const words = isRoot ? ['--internal-only', '--no-canonicalize'] : ['-u']
+  if (lazy) words.push(isRoot ? '--lazy' : '-z')
+  const result = await runProgram(command, [...words, directory])
   if (result.code === 0) return
   if (/busy/i.test(result.stderr)) throw busyError(directory)
   throw new LatticeError('io', `${directory} could not be unmounted: ${result.stderr.trim()}`)
@@ -150,8 +147,7 @@ function mountAsRoot(directory: string, options: MountOptions): number {
 }
 
 async function clearDeadMount(directory: string): Promise<void> {
-  if (process.geteuid?.() === 0) sessionAddon().unmountDirect(directory, MNT_DETACH)
-  else await runHelper(['-u', '-z', directory])
+  await unmountDirectory(directory, true).catch(() => undefined) // the next look tells
   if ((await sessionAddon().probeMount(directory)) === ENOTCONN) {
     throw new LatticeError('mountpoint-busy', `${directory} holds a dead mount that stays`, {
       hint: `as the user who mounted it: ${HELPER} -u -z ${directory}; or as root: umount -l ${directory}`,
@@ -190,9 +186,9 @@ async function requireHelper(): Promise<void> {
   })
 }
 
-function runHelper(args: string[]): Promise<{ code: number; stderr: string }> {
+function runProgram(command: string, args: string[]): Promise<{ code: number; stderr: string }> {
   return new Promise((resolve) => {
-    const child = spawn(HELPER, args, { stdio: ['ignore', 'ignore', 'pipe'], cwd: '/' })
+    const child = spawn(command, args, { stdio: ['ignore', 'ignore', 'pipe'], cwd: '/' })
     let stderr = ''
     child.stderr.on('data', (data: Buffer) => {
       stderr = (stderr + data.toString()).slice(-4096)
@@ -227,7 +223,7 @@ function helperError(directory: string, options: MountOptions, error: unknown): 
 
 function busyError(directory: string): LatticeError {
   return new LatticeError('busy', `${directory} is in use`, {
-    hint: `close what uses it (fuser -vm ${dirname(directory)}), or unmount with --lazy`,
+    hint: `close what uses it (fuser -vm ${directory}), or unmount with --lazy`,
   })
 }
 
