@@ -26,8 +26,8 @@ export class Attributes {
   }
 
   /**
-   * Sets what `mask` (ATTR_* and SET_*) names to the values in `attr`; the size first, so that times
-   * set in the same call stand. Returns the attributes afterwards.
+   * Sets what `mask` (ATTR_* and SET_*) names to the values in `attr`; the size first, so that
+   * times set in the same call stand. Returns the attributes afterwards.
    */
   setattr(ino: Ino, mask: number, attr: Attr): Attr {
     const fs = this.#fs

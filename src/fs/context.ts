@@ -17,7 +17,8 @@ import type { Entry, Ino } from './types.ts'
 
 export const NAME_MAX_BYTES = 255
 
-/** Buffers whose reads can wait for absent content in this process; the native ones park instead. */
+/** Buffers whose reads can wait for absent content in this process; the native ones park instead.
+ * */
 export interface WaitingReads {
   /** Rejects with a positive errno. */
   readWait(ino: Ino, offset: number, length: number): Promise<Uint8Array>

@@ -1,5 +1,5 @@
-// Reading directories. There is no state per open directory: a cookie is the tree's own number of an
-// entry, ascending and never reused, so that a listing continues correctly whatever changed.
+// Reading directories. There is no state per open directory: a cookie is the tree's own number of
+// an entry, ascending and never reused, so that a listing continues correctly whatever changed.
 
 import { KIND_DIRECTORY } from '../ops/types.ts'
 import type { FsContext } from './context.ts'

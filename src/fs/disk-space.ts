@@ -69,7 +69,9 @@ export class DiskSpace {
   }
 }
 
-function measured(stats: { bsize: number; blocks: number; bfree: number; bavail: number }): Measured {
+type SystemStats = { bsize: number; blocks: number; bfree: number; bavail: number }
+
+function measured(stats: SystemStats): Measured {
   return {
     totalBytes: stats.blocks * stats.bsize,
     freeBytes: stats.bfree * stats.bsize,

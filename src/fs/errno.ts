@@ -1,5 +1,5 @@
-// Errors at the filesystem's edge: one class, the numbers of Linux, and the one place where whatever
-// was thrown becomes an errno.
+// Errors at the filesystem's edge: one class, the numbers of Linux, and the one place where
+// whatever was thrown becomes an errno.
 //
 // Expected outcomes (ENOENT, EEXIST …) are thrown as shared instances made once: no stack is taken
 // and nothing allocated on hot paths. Compare them by `errno`.

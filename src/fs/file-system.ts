@@ -1,7 +1,7 @@
-// FileSystem: the operations on inodes of one mounted vault, one method per system call, knowing no protocol.
-// Names are latin1 strings (one character per byte), inos are local. Every method either returns
-// plain results, throws (or rejects with) an Errno, or passes an error of the engine through, which
-// errno() of the mapper turns into a number in one place.
+// FileSystem: the operations on inodes of one mounted vault, one method per system call, knowing
+// no protocol. Names are latin1 strings (one character per byte), inos are local. Every method
+// either returns plain results, throws (or rejects with) an Errno, or passes an error of the
+// engine through, which errno() of the mapper turns into a number in one place.
 //
 // Synchronous wherever nothing has to be waited for; only the calls marked async may wait.
 // Called by the transport (fuse/) on the engine's thread; its parts are in this folder.

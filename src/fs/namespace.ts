@@ -1,5 +1,6 @@
 // Names: making, linking, removing and renaming, with POSIX's rules of what may replace what.
-// Permissions (sticky bit included), symlink resolution, umask and mount crossings are the kernel's.
+// Permissions (sticky bit included), symlink resolution, umask and mount crossings are the
+// kernel's.
 
 import { KIND_BLOCK_DEVICE, KIND_CHAR_DEVICE, KIND_DIRECTORY, KIND_FIFO } from '../ops/types.ts'
 import { KIND_FILE, KIND_SOCKET, KIND_SYMLINK, type Name, type NodeKind } from '../ops/types.ts'

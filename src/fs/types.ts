@@ -35,7 +35,8 @@ export interface DirItemPlus extends DirItem {
 /** Bits of a SETATTR beside ATTR_* of vault/buffers.ts. */
 export const SET_ATIME_NOW = 256
 export const SET_MTIME_NOW = 512
-/** The kernel left it to us to clear setuid and setgid (truncation by someone without privilege). */
+/** The kernel left it to us to clear setuid and setgid (truncation by someone without privilege).
+ * */
 export const SET_KILL_PRIVILEGES = 1024
 
 export const OPEN_ACCMODE = 3

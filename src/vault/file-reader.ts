@@ -60,8 +60,8 @@ export class FileReader {
   }
 
   /**
-   * Fills small content of a file that is being opened, so that READ never waits. What cannot be had
-   * at once is begun; nothing is waited for.
+   * Fills small content of a file that is being opened, so that READ never waits. What cannot be
+   * had at once is begun; nothing is waited for.
    */
   prefill(file: OpenFile): void {
     const { buffers, content } = this.#ports

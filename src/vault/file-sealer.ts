@@ -7,10 +7,10 @@
 //   memory pressure        oldest first until half of the dirty memory is free
 //   rename over a file     final pass, asked for by the tree
 //
-// A pass = freeze, seal, settle, describe, put, under the file's lock. One that fails leaves all of it
-// dirty: whoever waits gets the error, otherwise the next FLUSH or FSYNC does, once; the pass is
-// retried with growing delay. While the disk is full writers get the error instead of waiting.
-// Used by Files alone.
+// A pass = freeze, seal, settle, describe, put, under the file's lock. One that fails leaves all
+// of it dirty: whoever waits gets the error, otherwise the next FLUSH or FSYNC does, once; the
+// pass is retried with growing delay. While the disk is full writers get the error instead of
+// waiting. Used by Files alone.
 
 import { LatticeError, isLatticeError } from '../util/errors.ts'
 import { assert } from '../util/assert.ts'
@@ -105,7 +105,8 @@ export class FileSealer {
     this.#pump()
   }
 
-  /** As request(), resolved when a pass that froze after this call has put; rejects with its error. */
+  /** As request(), resolved when a pass that froze after this call has put; rejects with its
+   * error. */
   async seal(file: OpenFile, level: SealLevel): Promise<void> {
     assert(level >= SEAL_FINAL, 'seal: only whole passes can be waited for')
     return new Promise((resolve, reject) => {

@@ -1,5 +1,5 @@
-// Files: the content of every file that is open, dirty or not yet put. It stands between the buffers
-// (plaintext in RAM), the content store (sealed) and the tree (which content a file has).
+// Files: the content of every file that is open, dirty or not yet put. It stands between the
+// buffers (plaintext in RAM), the content store (sealed) and the tree (which content a file has).
 //
 // One OpenFile per ino, made at open or at the first change, gone when nobody has the file open and
 // everything has been put. Size and times of a file with a record are the buffers'; in the gap
@@ -88,7 +88,8 @@ export class Files implements UnsealedContent, BufferEvents {
 
   // ---- open, truncate
 
-  /** The file is about to be opened, or changed without being open. With `prefill`, small content is
+  /** The file is about to be opened, or changed without being open. With `prefill`, small content
+   * is
    *  brought in at once. The ino must be a regular file of the tree. */
   open(ino: Ino, prefill: boolean): void {
     const file = this.#open(ino)
@@ -166,7 +167,8 @@ export class Files implements UnsealedContent, BufferEvents {
     await this.#tree.durable(this.#tree.ticket())
   }
 
-  /** Everything that has a name is durable when it resolves. Rejects with the first error, after all
+  /** Everything that has a name is durable when it resolves. Rejects with the first error, after
+   * all
    *  the others were tried. */
   async syncAll(): Promise<void> {
     const files = this.#sealer.unsealed().filter((file) => this.#mayPut(file))
@@ -177,7 +179,8 @@ export class Files implements UnsealedContent, BufferEvents {
     for (const result of results) if (result.status === 'rejected') throw result.reason
   }
 
-  /** Seals and syncs everything, then stops. Content that cannot be sealed is reported, and lost. */
+  /** Seals and syncs everything, then stops. Content that cannot be sealed is reported, and lost.
+   * */
   async close(): Promise<void> {
     try {
       await this.syncAll()
@@ -261,7 +264,12 @@ export class Files implements UnsealedContent, BufferEvents {
     return this.#seekBase(file, at, sizeBytes, wanted)
   }
 
-  async #seekBase(file: OpenFile, at: number, end: number, wanted: 'data' | 'hole'): Promise<number> {
+  async #seekBase(
+    file: OpenFile,
+    at: number,
+    end: number,
+    wanted: 'data' | 'hole',
+  ): Promise<number> {
     if (at >= end) return end
     if (at >= file.working.sizeBytes) return wanted === 'hole' ? at : end
     return Math.min(end, await this.#content.seek(file.working, at, wanted))
@@ -348,7 +356,8 @@ export class Files implements UnsealedContent, BufferEvents {
     this.#sealer.forget(file)
   }
 
-  /** Gives up the content of an orphan that nobody has open; what a rename waits for is put first. */
+  /** Gives up the content of an orphan that nobody has open; what a rename waits for is put first.
+   * */
   #discard(ino: Ino): void {
     const file = this.#files.get(ino)
     if (file === undefined) return

@@ -1,8 +1,8 @@
 // Orphans: inos that no name refers to any more but that somebody still has open or in mind.
 //
-// Life of one: added at the unlink (or rename over, rmdir) that took its last name; its dirty content
-// is given up when the last open ends; the tree's record is released when the kernel has forgotten
-// it. One that the buffers do not know has no user: it is released at once.
+// Life of one: added at the unlink (or rename over, rmdir) that took its last name; its dirty
+// content is given up when the last open ends; the tree's record is released when the kernel has
+// forgotten it. One that the buffers do not know has no user: it is released at once.
 // An *unnamed* file (O_TMPFILE) is the reverse: content worth keeping, no name yet; it becomes an
 // orphan when its last open ends without a link().
 // Used by Files; fs/ tells it about names.

@@ -1,5 +1,6 @@
-// Posix straight over FileSystem and BuffersTwin, without a mount: plays what the kernel does between
-// programs and a filesystem (path walks, symlinks, descriptors, lookup counts, FLUSH and RELEASE).
+// Posix straight over FileSystem and BuffersTwin, without a mount: plays what the kernel does
+// between programs and a filesystem (path walks, symlinks, descriptors, lookup counts, FLUSH and
+// RELEASE).
 
 import { ErrnoMapper, type Trouble } from '../../src/fs/errno.ts'
 import type { FileSystem } from '../../src/fs/file-system.ts'
@@ -330,14 +331,24 @@ export class DirectPosix implements Posix {
     const { mode, nlink, uid, gid, rdev, sizeBytes } = attr
     const ns = (sec: number, nsec: number): bigint => BigInt(sec) * 1_000_000_000n + BigInt(nsec)
     return {
-      ...{ ino, mode, nlink, uid, gid, rdev, size: sizeBytes },
+      ino,
+      mode,
+      nlink,
+      uid,
+      gid,
+      rdev,
+      size: sizeBytes,
       mtimeNs: ns(attr.mtimeSec, attr.mtimeNsec),
       atimeNs: ns(attr.atimeSec, attr.atimeNsec),
       ctimeNs: ns(attr.ctimeSec, attr.ctimeNsec),
     }
   }
 
-  async #make(call: string, path: string, make: (parent: Ino, name: string) => Entry): Promise<void> {
+  async #make(
+    call: string,
+    path: string,
+    make: (parent: Ino, name: string) => Entry,
+  ): Promise<void> {
     return this.#call(call, () => {
       const { parent, name } = this.#find(path, false)
       this.#seen(make(parent, name))

@@ -6,7 +6,10 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { O_APPEND, PosixError, type Feature, type Posix, type Stat } from './posix.helper.ts'
 
-const LACKS: Feature[] = ['rename-flags', 'mknod', 'tmpfile', 'fallocate', 'seek', 'copy-range', 'xattr']
+const LACKS: Feature[] = [
+  ...(['rename-flags', 'mknod', 'tmpfile', 'fallocate'] as const),
+  ...(['seek', 'copy-range', 'xattr'] as const),
+]
 
 export function nodePosix(root: string, more: Partial<Posix> = {}): Posix {
   const at = (path: string): string => join(root, path)

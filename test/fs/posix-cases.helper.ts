@@ -1,5 +1,5 @@
-// The POSIX suite as a table: name, what it needs of a driver, test. Each case has a directory of its
-// own. Runs on any Posix: a plain directory (which shows that the suite is right), FileSystem
+// The POSIX suite as a table: name, what it needs of a driver, test. Each case has a directory of
+// its own. Runs on any Posix: a plain directory (which shows that the suite is right), FileSystem
 // without a mount, and a mounted vault.
 
 import type { Test } from 'tap'

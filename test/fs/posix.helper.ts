@@ -81,7 +81,11 @@ export const O_APPEND = 0o2000
 
 export const text = (value: string): Uint8Array => Buffer.from(value, 'latin1')
 
-export async function writeFile(fs: Posix, path: string, content: Uint8Array | string): Promise<void> {
+export async function writeFile(
+  fs: Posix,
+  path: string,
+  content: Uint8Array | string,
+): Promise<void> {
   const bytes = typeof content === 'string' ? text(content) : content
   const fd = await fs.open(path, O_WRONLY | O_CREAT | O_TRUNC, 0o644)
   for (let at = 0; at < bytes.length; at += 65536) {

@@ -1,5 +1,5 @@
-// The POSIX suite (posix-cases.helper.ts) over FileSystem without a mount, and over a plain directory:
-// what the latter does is what the suite must expect.
+// The POSIX suite (posix-cases.helper.ts) over FileSystem without a mount, and over a plain
+// directory: what the latter does is what the suite must expect.
 
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

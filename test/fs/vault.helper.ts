@@ -1,5 +1,5 @@
-// A vault's filesystem without a mount, for tests: FileSystem and Files over BuffersTwin, on the naive
-// tree and content. Clocks are real, but advance by at least a microsecond at each look.
+// A vault's filesystem without a mount, for tests: FileSystem and Files over BuffersTwin, on the
+// naive tree and content. Clocks are real, but advance by at least a microsecond at each look.
 
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

@@ -1,6 +1,6 @@
-// MemoryContent: the port ContentStore over whole arrays: nothing is cut, sealed or shared. Every step
-// that really waits for workers or disks yields to the loop here, so that the same races can happen.
-// Partial jobs leave a tail, as a chunker does. Faults are injected by `fault`.
+// MemoryContent: the port ContentStore over whole arrays: nothing is cut, sealed or shared. Every
+// step that really waits for workers or disks yields to the loop here, so that the same races can
+// happen. Partial jobs leave a tail, as a chunker does. Faults are injected by `fault`.
 
 import type { FileBuffers, FrozenJob, ReadPiece } from '../../src/vault/buffers.ts'
 import type { Content } from '../../src/ops/types.ts'
@@ -45,7 +45,9 @@ export class MemoryContent implements ContentStore {
   }
 
   open(content: Content | undefined, sizeBytes: number): WorkingContent {
-    if (content === undefined) return new Flat(new Uint8Array(sizeBytes), new Uint8Array(sizeBytes).fill(1))
+    if (content === undefined) {
+      return new Flat(new Uint8Array(sizeBytes), new Uint8Array(sizeBytes).fill(1))
+    }
     if (content.kind !== 'inline') throw new Error('memory content knows inline bytes only')
     const holes = holesOf.get(content) ?? new Uint8Array(sizeBytes)
     return new Flat(content.bytes.slice(), holes.slice())

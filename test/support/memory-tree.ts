@@ -1,5 +1,5 @@
-// MemoryTree: the port Tree over plain maps, nothing durable, no operations. The naive oracle that the
-// real tree is compared with, and a stand-in for tests of what stands on the port.
+// MemoryTree: the port Tree over plain maps, nothing durable, no operations. The naive oracle that
+// the real tree is compared with, and a stand-in for tests of what stands on the port.
 
 import * as port from '../../src/vault/buffers.ts'
 import type { Attr, Ino } from '../../src/vault/buffers.ts'

@@ -1,10 +1,11 @@
-// A differential fuzzer of FileBuffers: two implementations, one seeded sequence of calls through the
-// port, every observable compared after each. The driver plays the engine: it keeps each file's base
-// and serves it, settles jobs wholly, partly or not at all, and fills stale and fresh.
+// A differential fuzzer of FileBuffers: two implementations, one seeded sequence of calls through
+// the port, every observable compared after each. The driver plays the engine: it keeps each
+// file's base and serves it, settles jobs wholly, partly or not at all, and fills stale and fresh.
 //
 //   flat model against twin    per-byte states, small files; everything must be equal
-//   twin against native        large files that cross slabs; what is clean may be dropped at any time,
-//                              so only dirty and frozen ranges, and bytes once filled, must be equal
+//   twin against native        large files that cross slabs; what is clean may be dropped at any
+//                              time, so only dirty and frozen ranges, and bytes once filled, must
+// be equal
 //
 // Replay with SEED=n. Times that writes set are the implementation's own and are not compared.
 
@@ -344,7 +345,9 @@ class Driver {
     })
     if (this.rng.below(3) > 0) return
     this.same('takeDirtyAttrs', (side) =>
-      side.buffers.takeDirtyAttrs().map((row) => [row.ino, row.mask, this.#comparable(row.ino, row.attr)]),
+      side.buffers.takeDirtyAttrs().map(({ ino: changed, mask: of, attr: now }) => {
+        return [changed, of, this.#comparable(changed, now)]
+      }),
     )
   }
 
