@@ -224,10 +224,19 @@ export class SealCore {
 
   async #close(open: OpenBundle, padding: BundlePadding): Promise<void> {
     if (open.members.length === 0) return
-    const memory = await this.#writer.room(open.builder.sealedBytes(padding))
-    const { sealed } = open.builder.finish(this.#who, padding, memory)
     const { members } = open
     open.members = []
+    let memory: Uint8Array
+    try {
+      memory = await this.#writer.room(open.builder.sealedBytes(padding))
+    } catch (error) {
+      // Nothing can be made durable: whoever waits for these chunks must hear it.
+      const reason = error instanceof Error ? error : new Error(String(error))
+      for (const { pending } of members) pending.reject(reason)
+      open.builder.clear()
+      throw reason
+    }
+    const { sealed } = open.builder.finish(this.#who, padding, memory)
     this.#writer.add(sealed, { members, located: false })
     if (this.#writer.isUnitFull) this.#writer.flushSoon()
   }

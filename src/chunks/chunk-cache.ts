@@ -1,0 +1,152 @@
+// Where chunks are and what they hold, with two bounded caches before the index and the packs:
+// locations (an index lookup costs a get and an open), and plaintext of chunks that cannot be read
+// in parts (compressed ones) or are read again and again.
+//
+// A location counts only if its bytes are in a valid part of a pack: an index that knows more than
+// the disk has makes a chunk unknown, so that it is sealed again, never a reference to nothing.
+
+import { assert } from '../util/assert.ts'
+import { LatticeError, isLatticeError } from '../util/errors.ts'
+import { Lru } from '../util/lru.ts'
+import type { BundleHeader } from './bundle-layout.ts'
+import { segmentRange } from './bundle-layout.ts'
+import { openRange } from './bundle.ts'
+import { checkChunkId } from './chunk-id.ts'
+import type { ChunkId } from './chunk-id.ts'
+import type { ChunkIndex, ChunkLocation, LooseChunks } from './chunk-index-port.ts'
+import { CODEC_RAW, decompressChunk } from './compress.ts'
+import { damagedPack } from './pack-store.ts'
+import type { PackStore } from './pack-store.ts'
+
+const LOCATIONS_MAX = 65_536
+const PLAIN_MAX_BYTES = 16 * 1024 * 1024
+
+export class ChunkReader {
+  readonly #index: ChunkIndex
+  readonly #loose: LooseChunks
+  readonly #packs: PackStore
+  readonly #locations = new Lru<ChunkId, ChunkLocation>({ maxBytes: LOCATIONS_MAX })
+  readonly #plain: Lru<ChunkId, Uint8Array>
+  readonly #loading = new Map<ChunkId, Promise<Uint8Array>>()
+
+  constructor(
+    index: ChunkIndex,
+    loose: LooseChunks,
+    packs: PackStore,
+    plainMaxBytes = PLAIN_MAX_BYTES,
+  ) {
+    this.#index = index
+    this.#loose = loose
+    this.#packs = packs
+    this.#plain = new Lru({ maxBytes: plainMaxBytes, onEvict: (_, bytes) => bytes.fill(0) })
+  }
+
+  /** The location, or undefined when the chunk is nowhere on this device. */
+  known(id: ChunkId): ChunkLocation | undefined {
+    let location = this.#locations.get(id)
+    if (location === undefined) {
+      location = this.#index.get(id)
+      if (location === undefined) return undefined
+      this.#locations.set(id, location, 1)
+    }
+    return location.where === 'journal' || this.#packs.covers(location) ? location : undefined
+  }
+
+  /** As known(); throws 'chunk-missing'. */
+  locate(id: ChunkId): ChunkLocation {
+    const location = this.known(id)
+    if (location === undefined) {
+      throw new LatticeError('chunk-missing', 'a chunk is not on this device')
+    }
+    return location
+  }
+
+  put(id: ChunkId, location: ChunkLocation): void {
+    if (location.where === 'pack') {
+      this.#packs.grew(location.file, location.bundleOffset + location.bundleBytes)
+    }
+    this.#index.put(id, location)
+    this.#locations.set(id, location, 1)
+  }
+
+  /** The plaintext, if it needs no wait; not to be changed, and valid until the next call. */
+  readNow(id: ChunkId, location: ChunkLocation): Uint8Array | undefined {
+    const cached = this.#plain.get(id)
+    if (cached !== undefined) return cached
+    if (location.where !== 'journal') return undefined
+    const stored = this.#loose.read(id, location)
+    return decompressChunk(location.codec, stored, location.plainBytes)
+  }
+
+  /** The plaintext of a chunk; concurrent callers share one read. */
+  async read(id: ChunkId, location: ChunkLocation): Promise<Uint8Array> {
+    const now = this.readNow(id, location)
+    if (now !== undefined) return now
+    const loading = this.#loading.get(id) ?? this.#load(id, location)
+    this.#loading.set(id, loading)
+    try {
+      return await loading
+    } finally {
+      this.#loading.delete(id)
+    }
+  }
+
+  /** Part of a raw chunk that lies in a pack: only the segments around it are opened. */
+  async readPart(location: ChunkLocation, begin: number, length: number): Promise<Uint8Array> {
+    const { file, bundleOffset, bundleBytes } = location
+    assert(location.where === 'pack' && location.codec === CODEC_RAW, 'not a raw chunk of a pack')
+    const header = this.#packs.header(file, bundleOffset, bundleBytes)
+    return this.#open(location, header, location.plainOffset + begin, length)
+  }
+
+  /** Reads the chunk past all caches and checks that it is what its id says. */
+  async verify(idKey: Uint8Array, id: ChunkId): Promise<void> {
+    const location = this.locate(id)
+    const plain = location.where === 'journal'
+      ? decompressChunk(location.codec, this.#loose.read(id, location), location.plainBytes)
+      : await this.#inflate(location)
+    checkChunkId(idKey, id, plain)
+  }
+
+  clear(): void {
+    for (const [, bytes] of this.#plain.entries()) bytes.fill(0)
+    this.#plain.clear()
+    this.#locations.clear()
+  }
+
+  async #load(id: ChunkId, location: ChunkLocation): Promise<Uint8Array> {
+    const plain = await this.#inflate(location)
+    // A copy of its own: the opened bytes are a view, and an evicted entry is zeroed.
+    this.#plain.set(id, plain.slice(), plain.length)
+    return plain
+  }
+
+  async #inflate(location: ChunkLocation): Promise<Uint8Array> {
+    const { file, bundleOffset, bundleBytes, plainOffset, storedBytes, codec } = location
+    const header = this.#packs.header(file, bundleOffset, bundleBytes)
+    const stored = await this.#open(location, header, plainOffset, storedBytes)
+    try {
+      return decompressChunk(codec, stored, location.plainBytes)
+    } catch (cause) {
+      throw damagedPack(file, bundleOffset, cause)
+    }
+  }
+
+  async #open(
+    { file, bundleOffset }: ChunkLocation,
+    header: BundleHeader,
+    begin: number,
+    length: number,
+  ): Promise<Uint8Array> {
+    try {
+      const range = segmentRange(header.sealedBytes, begin, length)
+      const at = bundleOffset + range.sealedOffset
+      const sealed = await this.#packs.read(file, at, range.sealedBytes)
+      return openRange(this.#packs.keyOf(header), header, sealed, range, begin, length)
+    } catch (cause) {
+      if (isLatticeError(cause, 'damaged-pack') || isLatticeError(cause, 'missing-key')) throw cause
+      if (isLatticeError(cause)) throw damagedPack(file, bundleOffset, cause)
+      throw cause
+    }
+  }
+}

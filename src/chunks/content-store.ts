@@ -1,0 +1,349 @@
+// The content of a vault's files on this device: ContentStore over manifest, seal pipeline, packs,
+// index and loose chunks. One per vault; all calls on the engine's thread.
+//
+// Order that callers rely on: a chunk is in the index only once it lies in a pack or in the journal's
+// RAM; describe() returns only when all nodes that it names are; sync() makes durable what packs hold
+// (loose chunks become durable with the journal's next flush).
+
+import { deriveKey } from '../crypto/kdf.ts'
+import type { Content } from '../ops/types.ts'
+import { assert } from '../util/assert.ts'
+import { LatticeError } from '../util/errors.ts'
+import { Lru } from '../util/lru.ts'
+import { openBundle } from './bundle.ts'
+import { ChunkReader } from './chunk-cache.ts'
+import { checkChunkId, chunkIdOf } from './chunk-id.ts'
+import type { ChunkId } from './chunk-id.ts'
+import type { ChunkIndex, LooseChunks } from './chunk-index-port.ts'
+import { decompressChunk } from './compress.ts'
+import type {
+  ContentStore,
+  FrozenJob,
+  ReadPlan,
+  Sealed,
+  SealOptions,
+  WorkingContent,
+} from './content-store-ports.ts'
+import { REFS_MAX, isHole, totalBytes } from './manifest.ts'
+import type { Placed } from './manifest.ts'
+import { decodeNode, encodeNode, makeNode } from './manifest-node.ts'
+import type { ManifestNode } from './manifest-node.ts'
+import { runAsync, runNow } from './manifest-tree.ts'
+import type { Needs, NodeWanted, Rewriter } from './manifest-tree.ts'
+import type { PackDamage, PackMark, PackStore } from './pack-store.ts'
+import { executePieces, planNow, planSoon } from './read-plan.ts'
+import type { ReadFrozen } from './seal-frozen.ts'
+import { Sealer } from './seal-job.ts'
+import type { SealBackend } from './seal-protocol.ts'
+import { INLINE_MAX_BYTES, Working } from './working-content.ts'
+
+export type ContentStoreOptions = {
+  index: ChunkIndex
+  loose: LooseChunks
+  packs: PackStore
+  /** Workers (SealPool) or the calling thread (InlineSealer); closed with the store. */
+  backend: SealBackend
+  /** K_id. */
+  idKey: Uint8Array
+  /** K_bundle of an epoch. */
+  bundleKey: (epochId: Uint8Array) => Uint8Array | undefined
+  /** FileBuffers.readFrozen of this thread. */
+  readFrozen: ReadFrozen
+  nodeCacheBytes?: number
+  plainCacheBytes?: number
+}
+
+const NODE_CACHE_BYTES = 16 * 1024 * 1024
+/** What a decoded entry takes in RAM, about. */
+const NODE_ENTRY_BYTES = 160
+
+export class SealedContentStore implements ContentStore {
+  readonly #options: ContentStoreOptions
+  readonly #reader: ChunkReader
+  readonly #sealer: Sealer
+  readonly #splitKey: Uint8Array
+  readonly #nodes: Lru<ChunkId, ManifestNode>
+
+  constructor(options: ContentStoreOptions) {
+    this.#options = options
+    const { index, loose, packs, backend, idKey, readFrozen } = options
+    this.#reader = new ChunkReader(index, loose, packs, options.plainCacheBytes)
+    this.#splitKey = deriveKey(idKey, 'lattice/0/manifest-split')
+    this.#nodes = new Lru({ maxBytes: options.nodeCacheBytes ?? NODE_CACHE_BYTES })
+    this.#sealer = new Sealer({
+      reader: this.#reader,
+      loose,
+      backend,
+      idKey,
+      readFrozen,
+      extentsOf: (working, from, to) => this.#extents(working, from, to),
+      readBack: (placed) => this.#readBack(placed),
+    })
+  }
+
+  open(content: Content | undefined, sizeBytes: number): WorkingContent {
+    return new Working(content, sizeBytes)
+  }
+
+  seal(working: WorkingContent, job: FrozenJob, options: SealOptions): Promise<Sealed> {
+    return this.#sealer.seal(own(working), job, options)
+  }
+
+  async describe(content: WorkingContent): Promise<Content> {
+    const working = own(content)
+    for (;;) {
+      const { described } = working
+      if (described !== undefined) return described
+      if (working.inline !== undefined || working.sizeBytes === 0) {
+        if (working.sizeBytes <= INLINE_MAX_BYTES) return working.settle(inlineOf(working))
+        this.#materialise(working)
+      }
+      const { version } = working
+      const made: { id: ChunkId; bytes: Uint8Array }[] = []
+      const folded = await this.#run(working.fold(this.#rewriter(made)))
+      if (!('extents' in folded) && made.length > 0) await this.#sealer.store(made)
+      // An edit came in between: what was stored serves the next round.
+      if (working.version === version) return working.rebase(folded)
+    }
+  }
+
+  async plan(content: WorkingContent, offset: number, length: number): Promise<ReadPlan> {
+    const working = own(content)
+    const now = this.planNow(working, offset, length)
+    if (now !== undefined) return now
+    const { bytes, from, to } = inlinePart(working, offset, length)
+    const placed = await this.#extents(working, from, to)
+    return withInline(bytes, await planSoon(this.#reader, this.#options.packs, placed))
+  }
+
+  planNow(content: WorkingContent, offset: number, length: number): ReadPlan | undefined {
+    const working = own(content)
+    const { bytes, from, to } = inlinePart(working, offset, length)
+    const placed: Placed[] = []
+    const done = runNow(this.#done(working.extents(from, to, placed)), (wanted) => this.#get(wanted))
+    if (done === undefined) return undefined
+    const plan = planNow(this.#reader, this.#options.packs, placed)
+    return plan === undefined ? undefined : withInline(bytes, plan)
+  }
+
+  async copyRange(
+    source: WorkingContent,
+    sourceOffset: number,
+    target: WorkingContent,
+    targetOffset: number,
+    length: number,
+  ): Promise<void> {
+    const from = own(source)
+    const into = own(target)
+    assert(sourceOffset + length <= from.sizeBytes, 'copyRange beyond the end')
+    if (length === 0) return
+    this.#materialise(from)
+    const placed = await this.#extents(from, sourceOffset, sourceOffset + length)
+    this.#materialise(into)
+    into.chunker ??= from.chunker
+    into.splice(targetOffset, placed.map(({ extent }) => extent))
+  }
+
+  async seek(content: WorkingContent, offset: number, wanted: 'data' | 'hole'): Promise<number> {
+    const working = own(content)
+    const inlineBytes = working.inline?.length ?? 0
+    if (offset < inlineBytes && wanted === 'data') return offset
+    const step = 64 * 1024 * 1024
+    for (let at = Math.max(offset, inlineBytes); at < working.sizeBytes; at += step) {
+      const placed = await this.#extents(working, at, Math.min(at + step, working.sizeBytes))
+      const found = placed.find(({ extent }) => isHole(extent) === (wanted === 'hole'))
+      if (found !== undefined) return found.offset
+    }
+    return working.sizeBytes
+  }
+
+  sync(): Promise<void> {
+    return this.#options.backend.sync()
+  }
+
+  flush(): Promise<void> {
+    return this.#options.backend.flush()
+  }
+
+  async close(): Promise<void> {
+    try {
+      await this.#options.backend.close()
+    } finally {
+      this.#options.packs.close()
+      this.#reader.clear()
+      this.#nodes.clear()
+    }
+  }
+
+  /**
+   * Brings chunks into the index that lie in packs behind the marks (of the last checkpoint; none =
+   * all packs). Returns how many bundles were read. Damage is in PackStore.damage.
+   */
+  recover(since: readonly PackMark[]): number {
+    let bundles = 0
+    for (const { file, record, entries } of this.#options.packs.scan(since)) {
+      bundles++
+      for (const { chunk, offset, storedBytes, plainBytes, codec } of entries) {
+        this.#reader.put(chunk, {
+          where: 'pack',
+          file,
+          bundleOffset: record.bundleOffset,
+          bundleBytes: record.bundleBytes,
+          plainOffset: offset,
+          storedBytes,
+          plainBytes,
+          codec,
+        })
+      }
+    }
+    return bundles
+  }
+
+  /** Reads a chunk from where it is and checks its id. Throws what is wrong with it. */
+  verifyChunk(id: ChunkId): Promise<void> {
+    return this.#reader.verify(this.#options.idKey, id)
+  }
+
+  /** Opens every bundle of a pack whole and checks every rule and every chunk's id. */
+  *verifyPack(file: number): Generator<PackDamage> {
+    const { packs, idKey, bundleKey } = this.#options
+    const before = packs.damage.length
+    for (const { bundleOffset, bundleBytes } of packs.records(file)) {
+      try {
+        const header = packs.header(file, bundleOffset, bundleBytes)
+        const key = bundleKey(header.epochId)
+        if (key === undefined) throw new LatticeError('missing-key', 'no key for a bundle')
+        const opened = openBundle(key, packs.readNow(file, bundleOffset, bundleBytes))
+        for (const { chunk, offset, storedBytes, plainBytes, codec } of opened.entries) {
+          const stored = opened.plain.subarray(offset, offset + storedBytes)
+          checkChunkId(idKey, chunk, decompressChunk(codec, stored, plainBytes))
+        }
+      } catch (error) {
+        if (!(error instanceof LatticeError)) throw error
+        yield { file, offset: bundleOffset, reason: error.code }
+      }
+    }
+    yield* packs.damage.slice(before)
+  }
+
+  /** Ids of all chunks that the content names, nodes of its tree included. */
+  async chunksOf(content: Content, sizeBytes: number): Promise<Set<ChunkId>> {
+    const ids = new Set<ChunkId>()
+    const working = new Working(content, sizeBytes)
+    const note = (wanted: NodeWanted): undefined => {
+      ids.add(wanted.ref.chunk as ChunkId)
+      return undefined
+    }
+    const placed: Placed[] = []
+    const from = working.inline?.length ?? 0
+    await runAsync(working.extents(from, sizeBytes, placed), note, (wanted) => this.#load(wanted))
+    for (const { extent } of placed) if (extent.chunk !== '') ids.add(extent.chunk)
+    return ids
+  }
+
+  /** Inline bytes that cannot stay inline become a chunk. */
+  #materialise(working: Working): void {
+    const bytes = working.inline
+    if (bytes === undefined) return
+    working.replaceInline(bytes.length === 0 ? undefined : this.#sealer.storeSmall(bytes))
+  }
+
+  #rewriter(made: { id: ChunkId; bytes: Uint8Array }[]): Rewriter {
+    return {
+      splitKey: this.#splitKey,
+      make: (level, entries) => {
+        const bytes = encodeNode(level, entries)
+        const id = chunkIdOf(this.#options.idKey, bytes)
+        made.push({ id, bytes })
+        this.#nodes.set(id, makeNode(level, entries), entries.length * NODE_ENTRY_BYTES)
+        return { chunk: id, chunkBytes: bytes.length, begin: 0, length: totalBytes(entries) }
+      },
+    }
+  }
+
+  async #extents(working: Working, from: number, to: number): Promise<Placed[]> {
+    const placed: Placed[] = []
+    await this.#run(working.extents(from, to, placed))
+    return placed
+  }
+
+  #run<T>(needs: Needs<T>): Promise<T> {
+    return runAsync(
+      needs,
+      (wanted) => this.#get(wanted),
+      (wanted) => this.#load(wanted),
+    )
+  }
+
+  /** runNow() tells a miss by undefined: this makes an end without a value one with a value. */
+  *#done(needs: Needs<void>): Needs<true> {
+    yield* needs
+    return true
+  }
+
+  #get(wanted: NodeWanted): ManifestNode | undefined {
+    const id = wanted.ref.chunk as ChunkId
+    const node = this.#nodes.get(id)
+    if (node !== undefined) return checkNode(node, wanted)
+    const plain = this.#reader.readNow(id, this.#reader.locate(id))
+    return plain === undefined ? undefined : this.#keep(plain, wanted)
+  }
+
+  async #load(wanted: NodeWanted): Promise<ManifestNode> {
+    const id = wanted.ref.chunk as ChunkId
+    return this.#keep(await this.#reader.read(id, this.#reader.locate(id)), wanted)
+  }
+
+  #keep(plain: Uint8Array, wanted: NodeWanted): ManifestNode {
+    const node = checkNode(decodeNode(plain, wanted.level), wanted)
+    const id = wanted.ref.chunk as ChunkId
+    this.#nodes.set(id, node, node.entries.length * NODE_ENTRY_BYTES)
+    return node
+  }
+
+  async #readBack(placed: readonly Placed[]): Promise<Uint8Array> {
+    const plan = await planSoon(this.#reader, this.#options.packs, placed)
+    try {
+      return executePieces(plan.pieces, this.#options.bundleKey)
+    } finally {
+      plan.release()
+    }
+  }
+}
+
+function own(working: WorkingContent): Working {
+  assert(working instanceof Working, 'a working content of another store')
+  return working
+}
+
+/** Nodes are cached by id; what the ref claims must hold for the node each time. */
+function checkNode(node: ManifestNode, { ref, level }: NodeWanted): ManifestNode {
+  if (node.level === level && node.contentBytes === ref.length) return node
+  throw new LatticeError('corrupt', 'a manifest node does not fit its place', {
+    details: { rule: 'content-size' },
+  })
+}
+
+function inlineOf(working: Working): Content {
+  const bytes = new Uint8Array(working.sizeBytes)
+  if (working.inline !== undefined) bytes.set(working.inline)
+  return { kind: 'inline', bytes }
+}
+
+/** The part of [offset, offset + length) that is inline, and the range that is not. */
+function inlinePart(working: Working, offset: number, length: number) {
+  const to = Math.min(offset + length, working.sizeBytes)
+  const { inline } = working
+  if (inline === undefined || offset >= inline.length) return { bytes: undefined, from: offset, to }
+  const end = Math.min(to, inline.length)
+  return { bytes: { offset, bytes: inline.slice(offset, end) }, from: inline.length, to }
+}
+
+function withInline(
+  part: { offset: number; bytes: Uint8Array } | undefined,
+  plan: ReadPlan,
+): ReadPlan {
+  if (part !== undefined && part.bytes.length > 0) plan.pieces.unshift({ kind: 'bytes', ...part })
+  return plan
+}
+
