@@ -1,0 +1,343 @@
+/**
+ * Brings queued operations into the journal: places them in batches, seals these, and makes them
+ * durable in groups. Invariants:
+ *   - the journal receives operations in the order in which they were queued, each whole;
+ *   - a batch is appended only after the packs that its contents name are durable;
+ *   - one cycle at a time; durable() resolves only after the flush that covers its ticket;
+ *   - a failure is told once to whoever waits for what it concerns; nothing is dropped: what was not
+ *     placed stays in the queue, what was appended stays in the journal's RAM, and the next cycle
+ *     (somebody waiting, or the timer) tries again.
+ */
+
+import { NONCE_BYTES } from '../crypto/aead.ts'
+import { BATCH_OPS_MAX } from '../ops/bounds.ts'
+import { BatchEncoder } from '../ops/codec.ts'
+import { sealBatch } from '../ops/envelope.ts'
+import { Hlc } from '../ops/hlc.ts'
+import type { HlcTime } from '../ops/hlc.ts'
+import type { AuthorId, Batch } from '../ops/types.ts'
+import { encodeFacts } from '../state/facts.ts'
+import type { Facts } from '../state/facts.ts'
+import { assert } from '../util/assert.ts'
+import { LatticeError } from '../util/errors.ts'
+import type { ContentStore } from './content.ts'
+import { batchHead, sealFacts } from './journal-batch.ts'
+import { Pending } from './pending.ts'
+import type { UserOperation } from './pending.ts'
+import { JOURNAL_BATCH, JOURNAL_FACTS } from './ports.ts'
+import type { Clock, JournalCursor, JournalPort, Random, Timer } from './ports.ts'
+import type { Ticket } from './tree.ts'
+
+const COMMIT_DELAY_MS = 1000
+/** So many operations in the queue start a cycle although nobody waits. */
+const EAGER_COUNT = BATCH_OPS_MAX
+const NO_DEPS: Batch['deps'] = []
+
+export interface CommitterOptions {
+  journal: JournalPort
+  content: Pick<ContentStore, 'sync'>
+  clock: Clock
+  random: Random
+  vaultId: Uint8Array
+  author: AuthorId
+  /** The epoch that seals now, and its K_op. Asked for each batch. */
+  epoch: () => { epochId: Uint8Array; opKey: Uint8Array }
+  /** 'lattice/0/local-journal' of the database key. */
+  localKey: Uint8Array
+  /** Sequence of the next own batch, and the greatest time used or seen. */
+  nextSeq: number
+  lastTime: HlcTime
+  /** Called when a batch has been placed, before it is durable. */
+  placed?: (nextSeq: number, time: HlcTime) => void
+}
+
+/** Where a rebuild goes on that has everything up to a barrier. */
+export interface CommitCursor {
+  /** Scan from here: loose chunks behind it may be unknown … */
+  scanFrom: JournalCursor
+  /** … but batches and facts in records up to this sequence are known. -1 = none. */
+  batchesThrough: number
+  /** Sequence of the next own batch, and the time of the last one. */
+  nextSeq: number
+  time: HlcTime
+}
+
+interface Waiter {
+  ticket: Ticket
+  resolve: () => void
+  reject: (error: Error) => void
+}
+
+interface Barrier {
+  ticket: Ticket
+  scanFrom: JournalCursor
+  cursor: CommitCursor | undefined
+}
+
+export class Committer {
+  readonly #options: CommitterOptions
+  readonly #pending = new Pending()
+  readonly #encoder = new BatchEncoder()
+  readonly #hlc: Hlc
+  #time: HlcTime
+  #nextSeq: number
+  /** Operations up to here are in the journal; durable in it. */
+  #appended: Ticket = 0
+  #durable: Ticket = 0
+  /** Sequence of the last record of a batch or facts. */
+  #batchesThrough: number
+  #waiters: Waiter[] = []
+  #barrier: Barrier | undefined
+  #timer: Timer | undefined
+  #isRunning = false
+  #isClosed = false
+  #trouble: Error | undefined
+
+  constructor(options: CommitterOptions) {
+    this.#options = options
+    this.#hlc = new Hlc(options.lastTime)
+    this.#time = options.lastTime
+    this.#nextSeq = options.nextSeq
+    this.#batchesThrough = options.journal.end.sequence - 1
+  }
+
+  /** Queues an operation that is in the live view already. */
+  push(operation: UserOperation): Ticket {
+    assert(!this.#isClosed, 'committer: push after close')
+    const ticket = this.#pending.push(operation)
+    if (this.#isOverfull()) this.#kick()
+    else this.#setTimer()
+    return ticket
+  }
+
+  /** An operation pushed with ready = false has become ready. */
+  unblock(operation: UserOperation): void {
+    assert(operation.ready, 'committer: unblocked, but not ready')
+    if (this.#waiters.length > 0) this.#kick()
+    else this.#setTimer()
+  }
+
+  /** Ticket of the operation pushed last. */
+  get last(): Ticket {
+    return this.#pending.last
+  }
+
+  get nextSeq(): number {
+    return this.#nextSeq
+  }
+
+  /** Operations that are not in the journal yet. */
+  get queued(): number {
+    return this.#pending.count
+  }
+
+  /** Why the last cycle failed; undefined once one succeeds. New changes should be refused. */
+  get trouble(): Error | undefined {
+    return this.#trouble
+  }
+
+  /**
+   * Resolves when everything up to the ticket is durable. Rejects when the cycle that tried failed:
+   * the operations stay, and asking again tries again.
+   */
+  durable(ticket: Ticket): Promise<void> {
+    assert(ticket <= this.#pending.last, 'committer: a ticket that was never given out')
+    if (ticket <= this.#durable) return Promise.resolve()
+    return new Promise((resolve, reject) => {
+      this.#waiters.push({ ticket, resolve, reject })
+      this.#kick()
+    })
+  }
+
+  /** Everything queued so far, durable; waits for what is not ready. */
+  drain(): Promise<void> {
+    return this.durable(this.#pending.last)
+  }
+
+  /**
+   * Ends a batch behind the last operation queued, and makes all up to it durable: the state as it is
+   * at this call equals the fold of the journal up to the cursor. One at a time.
+   */
+  async barrier(): Promise<CommitCursor> {
+    assert(this.#barrier === undefined, 'committer: one barrier at a time')
+    const scanFrom = this.#options.journal.end
+    const barrier: Barrier = { ticket: this.#pending.last, scanFrom, cursor: undefined }
+    this.#barrier = barrier
+    if (this.#appended >= barrier.ticket) this.#reachBarrier(barrier)
+    try {
+      await this.durable(barrier.ticket)
+    } finally {
+      this.#barrier = undefined
+    }
+    assert(barrier.cursor !== undefined, 'committer: a barrier was overrun')
+    return barrier.cursor
+  }
+
+  /** Drains and stops. Idempotent. Rejects when something cannot be made durable. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    try {
+      await this.drain()
+    } finally {
+      this.#timer?.cancel()
+      this.#timer = undefined
+    }
+  }
+
+  // ---- when to run ----
+
+  #setTimer(): void {
+    if (this.#timer !== undefined || this.#isRunning || this.#isClosed) return
+    this.#timer = this.#options.clock.setTimer(COMMIT_DELAY_MS, () => {
+      this.#timer = undefined
+      this.#kick()
+    })
+  }
+
+  /** Runs cycles unless one is running, which then looks again at its end. */
+  #kick(): void {
+    if (this.#isRunning || (this.#pending.readyCount === 0 && this.#appended === this.#durable)) {
+      return
+    }
+    this.#timer?.cancel()
+    this.#timer = undefined
+    this.#isRunning = true
+    void this.#run()
+  }
+
+  async #run(): Promise<void> {
+    do await this.#cycle()
+    while (this.#isAwaited() || this.#isOverfull())
+    this.#isRunning = false
+    if (this.#pending.count > 0 || this.#appended > this.#durable) this.#setTimer()
+  }
+
+  /** Enough to go on without being asked, unless that has just failed. */
+  #isOverfull(): boolean {
+    return this.#trouble === undefined && this.#pending.readyCount >= EAGER_COUNT
+  }
+
+  /** Whether somebody waits for what a cycle could make durable. */
+  #isAwaited(): boolean {
+    const reach = this.#appended + this.#pending.readyCount
+    return this.#waiters.some((waiter) => waiter.ticket <= reach)
+  }
+
+  /** Never rejects: errors go to the waiters. */
+  async #cycle(): Promise<void> {
+    const count = this.#pending.readyCount
+    const through = this.#appended + count
+    try {
+      if (this.#namesPacks(count)) await this.#options.content.sync()
+      this.#place(count)
+      await this.#options.journal.flush()
+      this.#durable = through
+      this.#trouble = undefined
+      this.#settle(through, undefined)
+    } catch (error) {
+      const trouble = error instanceof Error ? error : new LatticeError('io', String(error))
+      this.#trouble = trouble
+      this.#settle(through, trouble)
+    }
+  }
+
+  #settle(through: Ticket, error: Error | undefined): void {
+    const concerned = this.#waiters.filter((waiter) => waiter.ticket <= through)
+    this.#waiters = this.#waiters.filter((waiter) => waiter.ticket > through)
+    for (const waiter of concerned) {
+      if (error === undefined) waiter.resolve()
+      else waiter.reject(error)
+    }
+  }
+
+  // ---- placing ----
+
+  #namesPacks(count: number): boolean {
+    for (let i = 0; i < count; i++) {
+      for (const op of this.#pending.at(i).ops) {
+        if (op.kind === 'put' && op.content.kind !== 'inline') return true
+      }
+    }
+    return false
+  }
+
+  /** The first `count` operations, in as many batches as they take. */
+  #place(count: number): void {
+    for (let left = count; left > 0;) {
+      const facts = this.#fillBatch(left)
+      this.#append(facts)
+      this.#pending.shift(facts.length)
+      this.#appended += facts.length
+      left -= facts.length
+      if (this.#barrier?.ticket === this.#appended) this.#reachBarrier(this.#barrier)
+    }
+  }
+
+  /** Encodes whole operations until the batch is full; their facts. */
+  #fillBatch(count: number): Facts[] {
+    const encoder = this.#encoder
+    this.#time = this.#hlc.tick(this.#options.clock.nowMs())
+    encoder.begin(this.#options.author, this.#nextSeq, this.#time, NO_DEPS)
+    const facts: Facts[] = []
+    let limit = Math.min(count, BATCH_OPS_MAX)
+    const barrier = this.#barrier
+    if (barrier !== undefined && barrier.ticket > this.#appended) {
+      limit = Math.min(limit, barrier.ticket - this.#appended)
+    }
+    while (facts.length < limit) {
+      const operation = this.#pending.at(facts.length)
+      const mark = encoder.mark()
+      this.#encode(operation)
+      if (!encoder.fits) {
+        assert(facts.length > 0, 'committer: an operation larger than a batch')
+        encoder.rewind(mark)
+        break
+      }
+      facts.push(operation.facts)
+    }
+    return facts
+  }
+
+  #encode(operation: UserOperation): void {
+    const { ops, refs, facts } = operation
+    for (let i = 0; i < ops.length; i++) {
+      const op = ops[i]
+      const ref = refs[i]
+      assert(op !== undefined && ref !== undefined, 'committer: a ref for each op')
+      ref.ms = this.#time.ms
+      ref.counter = this.#time.counter
+      ref.author = this.#options.author
+      ref.seq = this.#nextSeq
+      ref.index = this.#encoder.count
+      this.#encoder.add(op)
+    }
+    facts.opCount = ops.length
+  }
+
+  #append(facts: Facts[]): void {
+    const { journal, random, vaultId, author, localKey } = this.#options
+    const seq = this.#encoder.count > 0 ? this.#nextSeq : undefined
+    const sealed = sealFacts(encodeFacts(facts), seq, vaultId, localKey, random)
+    if (seq === undefined) {
+      journal.append(JOURNAL_FACTS, sealed)
+    } else {
+      const place = { vaultId, author, seq }
+      const nonce = random.bytes(NONCE_BYTES)
+      const block = sealBatch(this.#encoder.finish(), place, { ...this.#options.epoch(), nonce })
+      journal.append(JOURNAL_BATCH, batchHead(seq, block), block, sealed)
+      this.#nextSeq = seq + 1
+      this.#options.placed?.(this.#nextSeq, this.#time)
+    }
+    this.#batchesThrough = journal.end.sequence - 1
+  }
+
+  #reachBarrier(barrier: Barrier): void {
+    barrier.cursor = {
+      scanFrom: barrier.scanFrom,
+      batchesThrough: this.#batchesThrough,
+      nextSeq: this.#nextSeq,
+      time: { ...this.#time },
+    }
+  }
+}
