@@ -19,7 +19,9 @@ export const FACTS_PLAIN = 0
 export const FACTS_FOLLOW = 1
 /** Values: ino [, atime seconds, nanoseconds]. Sets ctime, and atime if given; needs no op. */
 export const FACTS_TIMES = 2
-export type FactsKind = 0 | 1 | 2
+/** A node that lived without a name gets one. Values end with its atime: seconds, nanoseconds. */
+export const FACTS_NAMED = 3
+export type FactsKind = 0 | 1 | 2 | 3
 
 export class Facts {
   kind: FactsKind = FACTS_PLAIN
@@ -33,6 +35,8 @@ export class Facts {
   #replayAt = -1
   /** The next ino() gives this one: it was given to a node without a name before. */
   presetIno = 0
+  /** atime of that node, while recording. */
+  presetAtime: { sec: number; nsec: number } | undefined = undefined
 
   constructor(sec: number, nsec: number) {
     this.sec = sec
@@ -68,6 +72,20 @@ export class Facts {
     assert(cookie >= directory.nextCookie, 'a cookie was given out twice')
     directory.nextCookie = cookie + 1
     return cookie
+  }
+
+  /** atime of a node that gets its first name: the last two values. */
+  atime(): { sec: number; nsec: number } {
+    if (this.#replayAt < 0) {
+      const preset = this.presetAtime ?? { sec: this.sec, nsec: this.nsec }
+      this.values.push(preset.sec, preset.nsec)
+      return preset
+    }
+    const [sec, nsec] = this.values.slice(this.#replayAt)
+    if (sec === undefined || nsec === undefined) {
+      throw new LatticeError('damaged-journal', 'local facts do not fit their operations')
+    }
+    return { sec, nsec }
   }
 
   #next(): number {

@@ -20,7 +20,7 @@ import type { LinkId, Name, NodeId, Op, OpRef } from '../ops/types.ts'
 import { KIND_DIRECTORY, KIND_FILE } from '../ops/types.ts'
 import { assert, must } from '../util/assert.ts'
 import { applyAttr, applyPut, applyTag, sameRefs, withoutRefs } from './registers.ts'
-import { FACTS_FOLLOW, FACTS_TIMES } from './facts.ts'
+import { FACTS_FOLLOW, FACTS_NAMED, FACTS_TIMES } from './facts.ts'
 import type { Facts } from './facts.ts'
 import type { LinkRecord } from './records.ts'
 import { NodeRecord, ROOT_INO } from './records.ts'
@@ -75,6 +75,7 @@ export class Fold {
       this.#follow(target, followedIno, followed, facts)
     }
     if (facts.kind === FACTS_TIMES) this.#setTimes(facts)
+    else if (facts.kind === FACTS_NAMED) this.#setFirstAtime(facts)
     this.#store.meta.voids += this.voids.length
   }
 
@@ -302,6 +303,14 @@ export class Fold {
     if (atimeSec === undefined || atimeNsec === undefined) return
     record.atimeSec = atimeSec
     record.atimeNsec = atimeNsec
+  }
+
+  #setFirstAtime(facts: Facts): void {
+    const { sec, nsec } = facts.atime()
+    const record = this.#touched[0]
+    if (record === undefined) return
+    record.atimeSec = sec
+    record.atimeNsec = nsec
   }
 
   #count(record: NodeRecord, by: 1 | -1): void {

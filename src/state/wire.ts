@@ -135,7 +135,7 @@ export class RecordReader {
   bytes(): Uint8Array {
     const size = this.varint()
     const begin = this.#take(size)
-    return Uint8Array.prototype.slice.call(this.#buffer, begin, begin + size)
+    return new Uint8Array(this.#buffer.subarray(begin, begin + size))
   }
 
   text(): string {

@@ -11,7 +11,7 @@ import type { AttrChange, AuthorId, Content, Name, NodeId, Op, OpRef } from '../
 import {
   ATTR_KEY_MODE, ATTR_KEY_MTIME, ATTR_KEY_OWNER, ATTR_KEY_XATTR, KIND_DIRECTORY, KIND_FILE,
 } from '../ops/types.ts'
-import { FACTS_FOLLOW, FACTS_TIMES, Facts } from '../state/facts.ts'
+import { FACTS_FOLLOW, FACTS_NAMED, FACTS_TIMES, Facts } from '../state/facts.ts'
 import { Fold } from '../state/fold.ts'
 import type { Entry, LinkRecord } from '../state/records.ts'
 import { NodeRecord, ROOT_INO } from '../state/records.ts'
@@ -280,8 +280,14 @@ export class LiveTree implements Tree {
       putOrphan(orphan.record, content, attr, this.#newRef())
       return
     }
-    if (filled) return
     const record = this.#record(ino)
+    if (filled) {
+      const facts = new Facts(attr.ctimeSec, attr.ctimeNsec)
+      facts.kind = FACTS_TIMES
+      facts.values.push(ino)
+      this.#run([], facts)
+      return
+    }
     assert(record.kind === KIND_FILE, 'put: not a file')
     const op: Op & { kind: 'put' } = {
       kind: 'put',
@@ -337,9 +343,10 @@ export class LiveTree implements Tree {
   #nameOrphan(orphan: Orphan, directory: NodeRecord, name: Name): NodeInfo {
     assert(orphan.unnamed, 'link: the inode was unlinked')
     const record = orphan.record
-    const facts = new Facts(record.ctimeSec, record.ctimeNsec)
-    Object.assign(facts, this.#clock.now())
+    const facts = this.#now()
+    facts.kind = FACTS_NAMED
     facts.presetIno = record.ino
+    facts.presetAtime = { sec: record.atimeSec, nsec: record.atimeNsec }
     const mk = this.#mkOp(directory, name, record.kind, attrsOf(record))
     const ops: Op[] = [mk]
     const head = record.winner

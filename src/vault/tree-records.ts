@@ -2,8 +2,8 @@
 // what their caller saw. Pure.
 
 import {
-  ATTR_KEY_MODE, ATTR_KEY_OWNER, ATTR_KEY_RDEV, ATTR_KEY_TARGET, ATTR_KEY_XATTR, KIND_BLOCK_DEVICE,
-  KIND_CHAR_DEVICE, KIND_DIRECTORY, KIND_FIFO, KIND_FILE, KIND_SOCKET, KIND_SYMLINK,
+  ATTR_KEY_MODE, ATTR_KEY_MTIME, ATTR_KEY_OWNER, ATTR_KEY_RDEV, ATTR_KEY_TARGET, ATTR_KEY_XATTR,
+  KIND_BLOCK_DEVICE, KIND_CHAR_DEVICE, KIND_DIRECTORY, KIND_FIFO, KIND_FILE, KIND_SOCKET, KIND_SYMLINK,
 } from '../ops/types.ts'
 import type { AttrChange, Content, Name, NodeKind, Op, OpRef } from '../ops/types.ts'
 import type { LinkRecord, NodeRecord } from '../state/records.ts'
@@ -79,6 +79,9 @@ export function attrsOf(record: NodeRecord): AttrChange[] {
   const attrs: AttrChange[] = [{ key: ATTR_KEY_MODE, mode: record.mode }]
   if (record.uid >= 0 || record.gid >= 0) {
     attrs.push({ key: ATTR_KEY_OWNER, uid: record.uid, gid: record.gid })
+  }
+  if (record.heads.length === 0) {
+    attrs.push({ key: ATTR_KEY_MTIME, sec: record.mtimeSec, nsec: record.mtimeNsec })
   }
   for (const { name, value } of record.xattrs) {
     if (value !== undefined) attrs.push({ key: ATTR_KEY_XATTR, name, value })
