@@ -24,7 +24,7 @@ import type {
   SealOptions,
   WorkingContent,
 } from './content-store-ports.ts'
-import { REFS_MAX, isHole, totalBytes } from './manifest.ts'
+import { isHole, totalBytes } from './manifest.ts'
 import type { Placed } from './manifest.ts'
 import { decodeNode, encodeNode, makeNode } from './manifest-node.ts'
 import type { ManifestNode } from './manifest-node.ts'

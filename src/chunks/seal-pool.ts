@@ -4,6 +4,7 @@
 // when everything of theirs is durable, which gives their memory back.
 
 import { Worker } from 'node:worker_threads'
+import type { WorkerOptions } from 'node:worker_threads'
 import { LatticeError } from '../util/errors.ts'
 import type { Clock, Timer } from './content-store-ports.ts'
 import type { FrozenSource } from './seal-frozen.ts'
@@ -177,11 +178,7 @@ class Lane {
       writer: this.#writer,
       ...this.#options.nextOf(this.#writer),
     }
-    const extension = import.meta.url.slice(import.meta.url.lastIndexOf('.'))
-    const worker = new Worker(new URL(`./seal-worker${extension}`, import.meta.url), {
-      workerData: init,
-      transferList: [copies.buffer],
-    })
+    const worker = startWorker({ workerData: init, transferList: [copies.buffer] })
     worker.on('message', (replies: WorkerReply[]) => {
       for (const reply of replies) this.#settle(reply)
     })
@@ -246,6 +243,20 @@ class Lane {
     this.#waiting.clear()
     this.busyBytes = 0
   }
+}
+
+/**
+ * The worker's file lies beside this one: compiled, or as TypeScript when the process runs under tsx,
+ * whose hooks a worker of Node 20 has to register itself.
+ */
+function startWorker(options: WorkerOptions): Worker {
+  const extension = import.meta.url.slice(import.meta.url.lastIndexOf('.'))
+  const entry = new URL(`./seal-worker${extension}`, import.meta.url)
+  if (extension !== '.ts') return new Worker(entry, options)
+  const tsx = import.meta.resolve('tsx/esm/api')
+  const code = `import(${JSON.stringify(tsx)})
+    .then(({ register }) => { register(); return import(${JSON.stringify(entry.href)}) })`
+  return new Worker(code, { ...options, eval: true })
 }
 
 /** Copies in one buffer that moves to the worker: no copy stays on this side. */
