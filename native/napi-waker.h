@@ -49,7 +49,14 @@ class Waker final : public Wakeable {
     static_cast<Waker*>(context)->pending_ = false;
     napi_value undefined;
     if (napi_get_undefined(env, &undefined) == napi_ok) {
-      napi_call_function(env, undefined, function, 0, nullptr, nullptr);
+      if (napi_call_function(env, undefined, function, 0, nullptr, nullptr) ==
+          napi_pending_exception) {
+        // An exception of the callback's is nobody else's to catch: let the process hear of it.
+        napi_value error;
+        if (napi_get_and_clear_last_exception(env, &error) == napi_ok) {
+          napi_fatal_exception(env, error);
+        }
+      }
     }
   }
   static void finalized(napi_env, void* kept, void*) {

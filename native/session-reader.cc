@@ -22,6 +22,13 @@ constexpr uint64_t kWanted =
     FUSE_HANDLE_KILLPRIV_V2 | FUSE_EXPLICIT_INVAL_DATA | FUSE_CACHE_SYMLINKS | FUSE_ASYNC_DIO |
     FUSE_INIT_EXT;
 
+// Seconds that JavaScript can count exactly, and real nanoseconds.
+bool time_ok(uint64_t seconds, uint32_t nanoseconds) {
+  const auto s = static_cast<int64_t>(seconds);
+  return s > -static_cast<int64_t>(kSizeMax) && s < static_cast<int64_t>(kSizeMax) &&
+         nanoseconds < 1000000000;
+}
+
 }  // namespace
 
 void Session::run_reader() {
@@ -276,6 +283,10 @@ void Session::setattr(const Request& r) {
   if (config_.read_only) return refuse(r, EROFS);
   const uint32_t valid = in->valid;
   if ((valid & FATTR_SIZE) && in->size > kSizeMax) return refuse(r, EFBIG);
+  if (!time_ok(in->atime, in->atimensec) || !time_ok(in->mtime, in->mtimensec) ||
+      !time_ok(in->ctime, in->ctimensec)) {
+    return refuse(r, EINVAL);
+  }
   uint32_t mask = 0;
   Attr a;
   if (valid & FATTR_MODE) mask |= kAttrMode, a.mode = in->mode;

@@ -89,6 +89,7 @@ void Session::close() {
     device_.reset();
   }
   config_.table->kernel_gone();
+  config_.table->remove_listener(waker_.get());
 }
 
 std::shared_ptr<Device> Session::device() {

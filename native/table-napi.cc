@@ -143,7 +143,10 @@ napi_value on_wake(napi_env env, napi_callback_info info) {
   }
   auto waker = Waker::create(env, c.args[0], false);
   if (!waker) return throw_invalid(env, "FileTable: no waker");
-  if (c.holder->waker) c.holder->waker->close();
+  if (c.holder->waker) {
+    c.table->remove_listener(c.holder->waker.get());
+    c.holder->waker->close();
+  }
   c.holder->waker = waker;
   c.table->add_listener(waker);
   return nullptr;

@@ -98,7 +98,9 @@ void Table::ask_for(Record& r, uint64_t begin, uint64_t end) {
   const bool near_last = begin <= r.read_end + kNearBefore && begin + kNearBefore >= r.read_end;
   const bool near_window = r.window_end != 0 && begin + kNearBefore >= r.window_end &&
                            begin <= r.window_end + kNearAfter;
-  if (begin != 0 && !(near_last && near_window)) {
+  // The second READ of a sequence follows the first one closely; later ones may arrive out of order.
+  const bool follows = r.window_bytes > 0 || begin >= r.read_end;
+  if (begin != 0 && !(near_last && near_window && follows)) {
     r.window_end = end;
     r.window_bytes = 0;
     r.trigger = UINT64_MAX;

@@ -96,27 +96,45 @@ void Table::set_limits(uint64_t dirty_max, uint64_t clean_max) {
 
 // ---- events ---------------------------------------------------------------------------------
 
+// With events_mutex_ held.
+std::shared_ptr<Wakeable> Table::newest_listener() {
+  while (!listeners_.empty()) {
+    if (auto listener = listeners_.back().lock()) return listener;
+    listeners_.pop_back();
+  }
+  return nullptr;
+}
+
 void Table::add_listener(const std::shared_ptr<Wakeable>& listener) {
-  bool waiting;
   {
     std::lock_guard lock(events_mutex_);
-    std::erase_if(listeners_, [](const auto& weak) { return weak.expired(); });
     listeners_.push_back(listener);
-    waiting = !events_.empty();
+    if (events_.empty()) return;
   }
-  if (waiting) listener->wake();
+  listener->wake();
+}
+
+void Table::remove_listener(const Wakeable* listener) {
+  std::shared_ptr<Wakeable> next;
+  {
+    std::lock_guard lock(events_mutex_);
+    std::erase_if(listeners_, [listener](const auto& weak) {
+      const auto held = weak.lock();
+      return held == nullptr || held.get() == listener;
+    });
+    if (!events_.empty()) next = newest_listener();
+  }
+  if (next) next->wake();
 }
 
 void Table::raise(Event event) {
-  std::vector<std::shared_ptr<Wakeable>> awake;
+  std::shared_ptr<Wakeable> listener;
   {
     std::lock_guard lock(events_mutex_);
     events_.push_back(event);
-    for (const auto& weak : listeners_) {
-      if (auto listener = weak.lock()) awake.push_back(std::move(listener));
-    }
+    listener = newest_listener();
   }
-  for (const auto& listener : awake) listener->wake();
+  if (listener) listener->wake();
 }
 
 size_t Table::take_events(double* rows, size_t max_rows) {

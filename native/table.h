@@ -187,7 +187,9 @@ class Table : public std::enable_shared_from_this<Table> {
   // Stops the table's threads; parked readers and writers get ENOTCONN. Idempotent.
   void close();
   void set_limits(uint64_t dirty_max, uint64_t clean_max);
+  // Events wake the newest listener alone: a session takes the table's events with its own.
   void add_listener(const std::shared_ptr<Wakeable>& listener);
+  void remove_listener(const Wakeable* listener);
   void raise(Event event);
   size_t take_events(double* rows, size_t max_rows);
 
@@ -347,6 +349,7 @@ class Table : public std::enable_shared_from_this<Table> {
   std::mutex events_mutex_;
   std::deque<Event> events_;
   std::vector<std::weak_ptr<Wakeable>> listeners_;
+  std::shared_ptr<Wakeable> newest_listener();
 
   std::mutex attrs_mutex_;
   std::deque<uint64_t> dirty_attrs_;
