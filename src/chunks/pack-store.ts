@@ -41,6 +41,8 @@ export type PackStoreOptions = {
 type Pack = { validBytes: number; damaged: boolean }
 type Open = { file: PackFile; pins: number; headers: Map<number, BundleHeader> }
 
+/** Writers are numbered from 0; there is one for each thread that writes packs. */
+const WRITERS_MAX = 16
 const OPEN_MAX = 64
 const HEADERS_PER_FILE = 256
 
@@ -62,9 +64,7 @@ export class PackStore {
   ): Promise<PackStore> {
     const store = new PackStore(options)
     const marks = new Map(durable.map(({ file, bytes }) => [file, bytes]))
-    for (const name of options.disk.list(options.directory)) {
-      if (/^\d{1,3}$/.test(name)) await store.#openWriter(Number(name), marks)
-    }
+    for (let writer = 0; writer < WRITERS_MAX; writer++) await store.#openWriter(writer, marks)
     return store
   }
 

@@ -174,9 +174,12 @@ export function tempDirectory(t: { teardown(task: () => void): void }): string {
 }
 
 /** Bytes that do not compress, or text-like ones that do. */
-export function bytesOf(random: (below: number) => number, sizeBytes: number): Uint8Array {
+export function bytesOf(
+  random: (below: number) => number,
+  sizeBytes: number,
+  isText = random(3) === 0,
+): Uint8Array {
   const bytes = new Uint8Array(sizeBytes)
-  const isText = random(3) === 0
   const words = new Uint32Array(bytes.buffer, 0, sizeBytes >>> 2)
   for (let i = 0; i < words.length; i++) words[i] = isText ? 0x20656874 + random(9) : random(2 ** 32)
   for (let i = sizeBytes & ~3; i < sizeBytes; i++) bytes[i] = random(256)

@@ -4,7 +4,7 @@ import fs from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import {
-  Frozen, bundleKey, bytesOf, keys, openStore, randomOf, readAll, tempDirectory, writeWhole,
+  Frozen, bundleKey, bytesOf, openStore, randomOf, readAll, tempDirectory, writeWhole,
 } from './content.helper.ts'
 import type { Bench } from './content.helper.ts'
 import { executePieces } from '../../src/chunks/read-plan.ts'
@@ -127,12 +127,10 @@ for (const workers of [false, true]) {
       const before = index.entries.size
       await rhythm(true)
       t.equal(index.entries.size, before, 'written at once again: nothing new')
-      const working = store.open(undefined, 0)
       await rhythm(false)
       const content = await writeWhole({ store, frozen } as Bench, model)
       const ids = await store.chunksOf(content, model.length)
-      t.ok(ids.size > 0)
-      t.equal(working.sizeBytes, 0)
+      t.ok([...ids].every((id) => index.get(id) !== undefined), 'all chunks are known')
     }
     await store.close()
   })
@@ -222,7 +220,7 @@ t.test('databases are cut in fixed pieces for good', async (t) => {
   const frozen = new Frozen(16 * 1024 * 1024)
   const bench = await openStore({ directory: tempDirectory(t), workers: false, frozen })
   const { store } = bench
-  const model = bytesOf(random, 1_000_000)
+  const model = bytesOf(random, 1_000_000, false)
   model.set(Buffer.from('SQLite format 3\0'))
   const content = await writeWhole(bench, model)
   t.equal(content.kind !== 'inline' && content.chunker, 2)
@@ -284,13 +282,11 @@ t.test('a flipped bit anywhere is an error or nothing, never wrong content', asy
 t.test('plans pin what they name', async (t) => {
   const frozen = new Frozen(4 * 1024 * 1024)
   const bench = await openStore({ directory: tempDirectory(t), workers: false, frozen })
-  const model = bytesOf((n) => randomOf(7)(n) ^ 1, 200_000)
-  for (let i = 0; i < model.length; i++) model[i] = (i * 2654435761) >>> 13
+  const model = bytesOf(randomOf(seed), 200_000)
   const content = await writeWhole(bench, model, true)
   const plan = await bench.store.plan(bench.store.open(content, model.length), 1, 199_000)
   t.ok(equal(executePieces(plan.pieces, bundleKey), model.subarray(1, 199_001)))
   plan.release()
   plan.release()
-  t.equal(keys.vaultId.length, 16)
   await bench.store.close()
 })
