@@ -51,15 +51,21 @@ export class ChunkTable implements ChunkIndex {
     this.#current = new Map()
   }
 
-  /** The frozen locations as writes; about 2 µs each. */
-  prepare(): Write[] {
-    const out: Write[] = []
+  /** Takes the last freeze back. */
+  thaw(): void {
+    const frozen = this.#frozen ?? new Map<ChunkId, ChunkLocation>()
+    for (const [id, location] of this.#current) frozen.set(id, location)
+    this.#current = frozen
+    this.#frozen = undefined
+  }
+
+  /** Adds the frozen locations as writes; about 2 µs each. */
+  prepare(out: Write[]): void {
     for (const [id, location] of this.#frozen ?? []) {
       const key = this.#keys.chunk(id)
       encodeLocation(this.#writer.reset(), location)
       out.push({ key, value: this.#environment.seal(key, this.#writer.view()) })
     }
-    return out
   }
 
   /** The frozen locations are written. */

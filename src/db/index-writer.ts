@@ -39,9 +39,8 @@ export class IndexWriter {
     this.#hash = hash
   }
 
-  /** Everything that the generation changes. Each generation is prepared once: the hashes move. */
-  async prepare(generation: Generation): Promise<Write[]> {
-    const out: Write[] = []
+  /** Adds everything that the generation changes. Once for each generation: the hashes move. */
+  async prepare(generation: Generation, out: Write[]): Promise<void> {
     const pace = new Pace()
     for (const [parent, changes] of generation.directories) {
       const record = generation.nodes.get(parent)
@@ -71,7 +70,6 @@ export class IndexWriter {
     for (const [link, node] of generation.links) {
       out.push({ key: this.#keys.id(TABLE_LINK, link), value: Buffer.from(node, 'latin1') })
     }
-    return out
   }
 
   /** Tells the caches, once the generation is written. */

@@ -11,7 +11,7 @@ import { RecordCodec } from '../state/record-codec.ts'
 import { ROOT_INO } from '../state/records.ts'
 import { StateHash } from '../state/state-hash.ts'
 import { RecordReader, RecordWriter } from '../state/wire.ts'
-import { must } from '../util/assert.ts'
+import { assert, must } from '../util/assert.ts'
 import { isLatticeError } from '../util/errors.ts'
 import type { Cut, StateIndex } from '../vault/checkpoint.ts'
 import type { JournalPosition } from '../vault/ports.ts'
@@ -23,6 +23,7 @@ import { IndexKeys } from './keys.ts'
 import { LmdbBase } from './lmdb-base.ts'
 
 const STATE_LABEL = 'state'
+const STATE_VERSION = 0
 
 export interface LmdbIndexOptions {
   /** Made when missing, mode 0700. */
@@ -54,6 +55,7 @@ export class LmdbIndex implements StateIndex {
   readonly #base: LmdbBase
   readonly #writer: IndexWriter
   #cursor: JournalPosition
+  #resume: Uint8Array | undefined
   #frozen: Frozen | undefined
 
   /** Opens the index. Throws 'damaged-index' (details.reason says what): remove() it, and open again. */
@@ -80,6 +82,7 @@ export class LmdbIndex implements StateIndex {
     const state = stored === undefined ? undefined : decodeState(stored)
     this.existed = state !== undefined
     this.#cursor = (state?.cursor ?? 0) as JournalPosition
+    this.#resume = state?.resume
     this.#authors = new AuthorTable(state?.authors)
     this.#hash = new StateHash(state?.hash)
     const codec = new RecordCodec(this.#authors)
@@ -98,6 +101,10 @@ export class LmdbIndex implements StateIndex {
     return this.#cursor
   }
 
+  get resume(): Uint8Array | undefined {
+    return this.#resume
+  }
+
   get changes(): number {
     return this.store.changes + this.chunks.changes
   }
@@ -112,34 +119,46 @@ export class LmdbIndex implements StateIndex {
     this.#frozen = { generation, meta: this.store.meta.copy(), writes: undefined }
   }
 
+  thaw(): void {
+    assert(this.#frozen?.writes === undefined, 'thaw: writing has begun')
+    this.#frozen = undefined
+    this.store.thaw()
+    this.chunks.thaw()
+  }
+
   async write(position: JournalPosition, author: AuthorId, cut: Cut): Promise<void> {
     const frozen = must(this.#frozen, 'write: nothing is frozen')
     const { generation, meta } = frozen
     if (frozen.writes === undefined) {
-      frozen.writes = await this.#writer.prepare(generation)
-      for (const write of this.chunks.prepare()) frozen.writes.push(write)
+      frozen.writes = []
+      await this.#writer.prepare(generation, frozen.writes)
+      this.chunks.prepare(frozen.writes)
     }
     const { ms, counter } = cut
     if (cut.batches > 0) {
       meta.authors.set(author, { length: cut.batches, ms, counter })
       this.store.meta.authors.set(author, { length: cut.batches, ms, counter })
     }
-    await this.#environment.write([...frozen.writes, this.#encodeState(meta, position)])
+    const state = this.#encodeState(meta, position, cut.resume)
+    await this.#environment.write([...frozen.writes, state])
     this.#writer.settle(generation, this.#base)
     this.store.release()
     this.chunks.release()
     this.#frozen = undefined
     this.#cursor = position
+    this.#resume = cut.resume
   }
 
   async close(): Promise<void> {
     await this.#environment.close()
   }
 
-  #encodeState(meta: StateMeta, position: JournalPosition): Write {
+  #encodeState(meta: StateMeta, position: JournalPosition, resume: Uint8Array): Write {
     const key = this.#keys.meta(STATE_LABEL)
     const writer = new RecordWriter()
+    writer.u8(STATE_VERSION)
     writer.varint(position)
+    writer.bytes(resume)
     writer.varint(this.#authors.list.length)
     for (const author of this.#authors.list) writer.text(author)
     writer.bytes(this.#hash.bytes())
@@ -150,11 +169,13 @@ export class LmdbIndex implements StateIndex {
 
 function decodeState(plain: Buffer) {
   const reader = new RecordReader(plain)
+  if (reader.u8() !== STATE_VERSION) throw damagedIndex('version', 'the state has another version')
   const cursor = reader.varint()
+  const resume = reader.bytes()
   const authors: AuthorId[] = []
   for (let left = reader.varint(); left > 0; left--) authors.push(reader.text() as AuthorId)
   const hash = reader.bytes()
   const meta = decodeMeta(reader)
   reader.end()
-  return { cursor, authors, hash, meta }
+  return { cursor, resume, authors, hash, meta }
 }

@@ -45,6 +45,23 @@ export class Generation {
   get size(): number {
     return this.nodes.size + this.hidden.size
   }
+
+  /** Adds an earlier generation, where this one says nothing. */
+  putUnder(earlier: Generation): void {
+    putUnder(this.nodes, earlier.nodes)
+    putUnder(this.hidden, earlier.hidden)
+    putUnder(this.inos, earlier.inos)
+    putUnder(this.links, earlier.links)
+    for (const [parent, before] of earlier.directories) {
+      const changes = this.directories.get(parent)
+      if (changes !== undefined) {
+        putUnder(before.byName, changes.byName, true)
+        putUnder(before.byCookie, changes.byCookie, true)
+        before.added.push(...changes.added)
+      }
+      this.directories.set(parent, before)
+    }
+  }
 }
 
 export class Overlay implements Store {
@@ -72,6 +89,14 @@ export class Overlay implements Store {
     this.#frozen = this.#current
     this.#current = new Generation(this.#frozen.epoch + 1)
     return this.#frozen
+  }
+
+  /** Takes the last freeze back: both generations are one, the newer, again. */
+  thaw(): void {
+    const frozen = this.#frozen
+    assert(frozen !== undefined, 'no generation is frozen')
+    this.#frozen = undefined
+    this.#current.putUnder(frozen)
   }
 
   /** The base has the frozen generation now. Copies made since learn where they are stored. */
@@ -211,6 +236,11 @@ export class Overlay implements Store {
     this.#current.directories.set(parent, changes)
     return changes
   }
+}
+
+/** Copies entries that `target` lacks, or all of them. */
+function putUnder<K, V>(target: Map<K, V>, source: Map<K, V>, replaces = false): void {
+  for (const [key, value] of source) if (replaces || !target.has(key)) target.set(key, value)
 }
 
 /** The copy of a settled record in the newer generation, if any, takes over what is the index's. */

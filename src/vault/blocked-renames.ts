@@ -8,14 +8,15 @@ import type { NodeRecord } from '../state/records.ts'
 import type { Store } from '../state/store.ts'
 import { assert, must } from '../util/assert.ts'
 import type { Attr, Ino } from './buffers.ts'
-import type { OperationQueue, TreeOperation } from './live-tree.ts'
+import type { OperationQueue } from './live-tree.ts'
+import type { UserOperation } from './pending.ts'
 import type { Clock } from './ports.ts'
 import type { UnsealedContent } from './tree.ts'
 
 const RETRY_MS = 1000
 
 interface Blocked {
-  operation: TreeOperation
+  operation: UserOperation
   put: Op & { kind: 'put' }
   ref: OpRef // of the put
   /** The record as the fold left it. */
@@ -39,7 +40,7 @@ export class BlockedRenames {
   }
 
   /** The operation, just folded and pushed, brings content of `ino` that is not sealed yet. */
-  add(ino: Ino, operation: TreeOperation, unsealed: UnsealedContent): void {
+  add(ino: Ino, operation: UserOperation, unsealed: UnsealedContent): void {
     const put = must(operation.ops[0], 'blocked: no put')
     assert(put.kind === 'put', 'blocked: the first op is not a put')
     const record = must(this.#store.node(ino), 'blocked: no such inode')

@@ -2,28 +2,30 @@
 // operations. At the cut the overlay begins a new generation; everything before it is committed by the
 // ordinary cycle; then the old generation goes into the index in one transaction, with the journal
 // position behind the last operation before the cut. So the index always equals the fold of the
-// journal up to its cursor, and is never ahead of it.
+// journal up to its cursor, and is never ahead of it. When committing fails, both generations become
+// one again, and a later checkpoint makes another cut.
 
 import type { AuthorId } from '../ops/types.ts'
 import type { Store } from '../state/store.ts'
 import type { Clock, JournalPosition, Timer } from './ports.ts'
 
-/** What one cut through the own operations says, once it is durable. */
+/** What one cut through the own operations says, once everything before it is durable. */
 export interface Cut {
-  /** Behind the last journal record with operations before the cut. */
+  /** Where reading the journal goes on. */
   position: JournalPosition
   /** Own batches before the cut, and the effective time of the last one. */
   batches: number
   ms: number
   counter: number
+  /** What else whoever reads on wants to know; opaque to the index, stored beside the position. */
+  resume: Uint8Array
 }
 
-/** The committer, as checkpoints need it. */
+/** The committer and what lies around it, as checkpoints need them. */
 export interface CutSource {
   /**
-   * Marks the place behind the operation pushed last: no journal record spans it. Resolves when
-   * everything before it is durable, failed commits being tried again; rejects only when the
-   * committer is closed before that.
+   * Marks the place behind the operation pushed last: no batch spans it. Resolves when everything
+   * before it is durable; rejects when that fails.
    */
   cut(): Promise<Cut>
 }
@@ -31,29 +33,31 @@ export interface CutSource {
 /** The index (db/), as the engine needs it. */
 export interface StateIndex {
   readonly store: Store
-  /** Where to go on reading the journal: what lies before is in the index. */
+  /** Where reading the journal goes on: of the last checkpoint. */
   readonly cursor: JournalPosition
+  /** Of the last checkpoint; undefined before the first. */
+  readonly resume: Uint8Array | undefined
   /** Records changed since the last freeze. */
   readonly changes: number
   /** Begins a checkpoint: what has changed so far, counters included, will be written. */
   freeze(): void
-  /** Writes what was frozen, with the cursor and the author's place; rejects with nothing written, and
-   *  may then be called again. */
+  /** Takes the last freeze back; not once write() has begun. */
+  thaw(): void
+  /**
+   * Writes what was frozen, all of it placed by now, and where the own log stood at the cut. Durable
+   * when it resolves. Rejects with nothing written, and may then be called again.
+   */
   write(position: JournalPosition, author: AuthorId, cut: Cut): Promise<void>
   /** Of the last checkpoint: equal for equal sets of ops. Hex. */
   stateHash(): string
   close(): Promise<void>
 }
 
-/** Content that the index will point to must be durable before the index says so. */
-export interface DurableContent {
-  sync(): Promise<void>
-}
-
 export interface CheckpointOptions {
   index: StateIndex
   commits: CutSource
-  content: DurableContent
+  /** Content that the index will point to must be durable before the index says so. */
+  content: { sync(): Promise<void> }
   author: AuthorId
   clock: Clock
   /** Told when a checkpoint fails; the next one is tried by itself. */
@@ -67,9 +71,9 @@ export class Checkpointer {
   readonly #options: CheckpointOptions
   #running: Promise<void> | undefined
   #timer: Timer | undefined
-  /** A cut whose generation is frozen but not written yet: a failed checkpoint goes on here. */
-  #begun: Promise<Cut> | undefined
-  #closed = false
+  /** The cut of a generation that is frozen, but whose writing failed. */
+  #unwritten: Cut | undefined
+  #isClosed = false
 
   constructor(options: CheckpointOptions) {
     this.#options = options
@@ -77,15 +81,9 @@ export class Checkpointer {
 
   /** To be called after changes; cheap. Starts a checkpoint when there is enough, or soon. */
   touch(): void {
-    if (this.#closed || this.#running !== undefined) return
-    if (this.#options.index.changes >= CHECKPOINT_CHANGES) {
-      this.#start()
-      return
-    }
-    this.#timer ??= this.#options.clock.setTimer(CHECKPOINT_AFTER_MS, () => {
-      this.#timer = undefined
-      if (!this.#closed && this.#running === undefined) this.#start()
-    })
+    if (this.#isClosed || this.#running !== undefined) return
+    if (this.#options.index.changes >= CHECKPOINT_CHANGES) this.#start()
+    else if (this.#timer === undefined) this.#setTimer()
   }
 
   /** A checkpoint of everything up to now, or a later moment. Rejects when it fails. */
@@ -99,12 +97,19 @@ export class Checkpointer {
     }
   }
 
-  /** The last checkpoint; nothing is started any more. The index stays open. */
+  /** The last checkpoint; nothing is started any more. The index stays open. Idempotent. */
   async close(): Promise<void> {
-    if (this.#closed) return
-    this.#closed = true
+    if (this.#isClosed) return
+    this.#isClosed = true
     this.#timer?.cancel()
     await this.run()
+  }
+
+  #setTimer(): void {
+    this.#timer = this.#options.clock.setTimer(CHECKPOINT_AFTER_MS, () => {
+      this.#timer = undefined
+      if (!this.#isClosed && this.#running === undefined) this.#start()
+    })
   }
 
   #start(): void {
@@ -116,21 +121,26 @@ export class Checkpointer {
       },
       (error: unknown) => {
         this.#options.onTrouble(error)
-        this.touch()
+        if (!this.#isClosed && this.#timer === undefined) this.#setTimer()
       },
     )
   }
 
   async #once(): Promise<void> {
     const { index, commits, content, author } = this.#options
-    if (this.#begun === undefined) {
+    if (this.#unwritten === undefined) {
       // nothing may come between these two
       index.freeze()
-      this.#begun = commits.cut()
+      const cut = commits.cut()
+      try {
+        this.#unwritten = await cut
+      } catch (error) {
+        index.thaw()
+        throw error
+      }
     }
-    const cut = await this.#begun
     await content.sync()
-    await index.write(cut.position, author, cut)
-    this.#begun = undefined
+    await index.write(this.#unwritten.position, author, this.#unwritten)
+    this.#unwritten = undefined
   }
 }

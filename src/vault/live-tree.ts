@@ -24,6 +24,7 @@ import {
 } from './buffers.ts'
 import type { Attr, Ino } from './buffers.ts'
 import { BlockedRenames } from './blocked-renames.ts'
+import type { UserOperation } from './pending.ts'
 import type { Clock } from './ports.ts'
 import type { DirEntry, NewNode, NodeInfo, Ticket, Tree, UnsealedContent } from './tree.ts'
 import {
@@ -32,21 +33,11 @@ import {
 } from './tree-records.ts'
 import type { Owner } from './tree-records.ts'
 
-/** One user-level operation: its ops go into one batch, in order, or none of them. */
-export interface TreeOperation {
-  readonly ops: Op[]
-  /** refs[i] names ops[i]; provisional until placed. */
-  readonly refs: OpRef[]
-  readonly facts: Facts
-  /** False while the content that it brings is not sealed; nothing behind it may overtake. */
-  ready: boolean
-}
-
-/** The queue of operations that wait for a commit. */
+/** The queue of operations that wait for a commit (vault/committer.ts). */
 export interface OperationQueue {
-  push(operation: TreeOperation): Ticket
+  push(operation: UserOperation): Ticket
   /** An operation pushed with ready = false has become ready. */
-  unblock(operation: TreeOperation): void
+  unblock(operation: UserOperation): void
   /** The ticket of the operation pushed last. */
   readonly last: Ticket
   durable(ticket: Ticket): Promise<void>
@@ -304,7 +295,7 @@ export class LiveTree implements Tree {
 
   // ---- inside ----
 
-  #run(ops: Op[], facts: Facts, ready = true): TreeOperation {
+  #run(ops: Op[], facts: Facts, ready = true): UserOperation {
     const refs: OpRef[] = []
     for (let i = 0; i < ops.length; i++) refs.push(this.#newRef())
     facts.opCount = ops.length
@@ -313,7 +304,7 @@ export class LiveTree implements Tree {
       this.#fold.voids.length === 0 && this.#fold.unshown.length === 0,
       () => `a local operation is void: ${this.#fold.voids.join()} ${this.#fold.unshown.join()}`,
     )
-    const operation: TreeOperation = { ops, refs, facts, ready }
+    const operation: UserOperation = { ops, refs, facts, ready }
     this.#queue.push(operation)
     return operation
   }

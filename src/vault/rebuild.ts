@@ -32,6 +32,8 @@ export interface ReplayBatch {
 export interface ReplaySource {
   /** Records from the position on, in order. */
   scan(from: JournalPosition): Iterable<ReplayRecord>
+  /** For a checkpoint taken before the record yielded last: what Cut.resume says then. */
+  resumeHere(): Uint8Array
   /** Behind the last record. */
   readonly end: JournalPosition
 }
@@ -50,7 +52,9 @@ export async function replay(
   const fold = new Fold(store)
   const result: ReplayResult = { batches: 0, ops: 0 }
   for (const record of source.scan(index.cursor)) {
-    if (index.changes >= CHECKPOINT_CHANGES) await settle(index, record.position, own)
+    if (index.changes >= CHECKPOINT_CHANGES) {
+      await settle(index, record.position, own, source.resumeHere())
+    }
     const { batch } = record
     applyRecord(fold, record)
     if (batch === undefined) continue
@@ -64,9 +68,9 @@ export async function replay(
   return result
 }
 
-/** Writes what was replayed so far into the index: `position` = the next record. */
+/** Writes what was replayed so far into the index: `position` and `resume` of the next record. */
 export async function settle(
-  index: StateIndex, position: JournalPosition, own: AuthorId,
+  index: StateIndex, position: JournalPosition, own: AuthorId, resume: Uint8Array,
 ): Promise<void> {
   const state = index.store.meta.authors.get(own)
   const cut: Cut = {
@@ -74,6 +78,7 @@ export async function settle(
     batches: state?.length ?? 0,
     ms: state?.ms ?? 0,
     counter: state?.counter ?? 0,
+    resume,
   }
   index.freeze()
   await index.write(position, own, cut)

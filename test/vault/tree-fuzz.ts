@@ -4,6 +4,7 @@
 // the whole journal at random moments. SEED=n repeats a run, STEPS=n makes it longer.
 import { isDeepStrictEqual } from 'node:util'
 import t from 'tap'
+import { LmdbIndex } from '../../src/db/lmdb-index.ts'
 import {
   KIND_DIRECTORY, KIND_FIFO, KIND_FILE, KIND_SYMLINK,
 } from '../../src/ops/types.ts'
@@ -17,6 +18,7 @@ import type { NodeInfo, UnsealedContent } from '../../src/vault/tree.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { MemoryTree } from '../support/memory-tree.ts'
 import { SeededRandom, testSeed } from '../support/random.ts'
+import { replay, settle } from '../../src/vault/rebuild.ts'
 import { AUTHOR, TestVault } from './tree.helper.ts'
 
 const NAMES = ['a', 'b', 'c', 'd', 'e', 'f', 'g', '\xc3\xa9', 'x'.repeat(255)] as Name[]
@@ -279,8 +281,7 @@ class Run {
     const counts = this.vault.tree.counts()
     await this.vault.close()
     if (rebuilds) {
-      const { LmdbIndex } = await import('../../src/db/lmdb-index.ts')
-      LmdbIndex.remove(this.vault.indexDirectory)
+        LmdbIndex.remove(this.vault.indexDirectory)
     }
     const nextIno = this.vault.index.store.meta.nextIno
     await this.open()
@@ -296,12 +297,10 @@ class Run {
 
   /** The state hash equals that of a fold of the whole journal into an empty index. */
   async same(_earlier: string): Promise<void> {
-    const { LmdbIndex } = await import('../../src/db/lmdb-index.ts')
-    const { replay, settle } = await import('../../src/vault/rebuild.ts')
-    const directory = `${this.vault.indexDirectory}-twin`
+        const directory = `${this.vault.indexDirectory}-twin`
     const twin = await this.vault.openIndex(directory)
     await replay(twin, this.vault.log, AUTHOR)
-    await settle(twin, this.vault.log.end, AUTHOR)
+    await settle(twin, this.vault.log.end, AUTHOR, this.vault.log.resumeHere())
     t.equal(this.vault.index.stateHash(), twin.stateHash(), 'state hash')
     await twin.close()
     LmdbIndex.remove(directory)

@@ -12,7 +12,8 @@ import type { NodeRecord } from '../../src/state/records.ts'
 import type { Store } from '../../src/state/store.ts'
 import type { Cut, CutSource } from '../../src/vault/checkpoint.ts'
 import { LiveTree } from '../../src/vault/live-tree.ts'
-import type { OperationQueue, TreeOperation } from '../../src/vault/live-tree.ts'
+import type { OperationQueue } from '../../src/vault/live-tree.ts'
+import type { UserOperation } from '../../src/vault/pending.ts'
 import type { Clock, JournalPosition } from '../../src/vault/ports.ts'
 import { replay } from '../../src/vault/rebuild.ts'
 import type { ReplayRecord, ReplayResult, ReplaySource } from '../../src/vault/rebuild.ts'
@@ -20,6 +21,7 @@ import type { Ticket } from '../../src/vault/tree.ts'
 
 export const AUTHOR = 'A'.repeat(32) as AuthorId
 export const OWNER = { uid: 1000, gid: 1000 }
+const START = 0 as JournalPosition
 const VAULT_ID = Buffer.alloc(16, 7)
 
 interface Stored {
@@ -34,7 +36,7 @@ interface Stored {
 export class TestLog implements OperationQueue, CutSource, ReplaySource {
   readonly records: Stored[] = []
   readonly #ids: Ids
-  readonly #queue: TreeOperation[] = []
+  readonly #queue: UserOperation[] = []
   readonly #cuts: { at: number; resolve: (cut: Cut) => void }[] = []
   #pushed = 0
   #placed = 0
@@ -57,7 +59,11 @@ export class TestLog implements OperationQueue, CutSource, ReplaySource {
     return this.records.length as JournalPosition
   }
 
-  push(operation: TreeOperation): Ticket {
+  resumeHere(): Uint8Array {
+    return new Uint8Array(0)
+  }
+
+  push(operation: UserOperation): Ticket {
     this.#queue.push(operation)
     return ++this.#pushed
   }
@@ -79,9 +85,9 @@ export class TestLog implements OperationQueue, CutSource, ReplaySource {
   commit(max: number): void {
     for (;;) {
       const room = Math.min(max, (this.#cuts[0]?.at ?? Infinity) - this.#placed)
-      const taken: TreeOperation[] = []
+      const taken: UserOperation[] = []
       while (taken.length < room && this.#queue[0]?.ready) {
-        taken.push(this.#queue.shift() as TreeOperation)
+        taken.push(this.#queue.shift() as UserOperation)
       }
       if (taken.length === 0) return
       this.#place(taken)
@@ -99,7 +105,7 @@ export class TestLog implements OperationQueue, CutSource, ReplaySource {
     }
   }
 
-  #place(taken: TreeOperation[]): void {
+  #place(taken: UserOperation[]): void {
     const ops = taken.flatMap((operation) => operation.ops)
     const facts = encodeFacts(taken.map((operation) => operation.facts))
     if (ops.length === 0) {
@@ -122,7 +128,11 @@ export class TestLog implements OperationQueue, CutSource, ReplaySource {
     while (this.#cuts[0] !== undefined && this.#cuts[0].at <= this.#placed) {
       const last = this.records.findLast((record) => record.plain !== undefined)
       this.#cuts.shift()?.resolve({
-        position: this.end, batches: this.#seq, ms: last?.ms ?? 0, counter: last?.counter ?? 0,
+        position: this.end,
+        batches: this.#seq,
+        ms: last?.ms ?? 0,
+        counter: last?.counter ?? 0,
+        resume: this.resumeHere(),
       })
     }
   }
@@ -181,7 +191,7 @@ export class TestVault {
   /** Every node that ever was, as comparable text. */
   dump(store: Store = this.index.store): Map<string, string> {
     const nodes = new Set<NodeId>([this.rootNode])
-    for (const { batch } of this.log.scan(0 as JournalPosition)) {
+    for (const { batch } of this.log.scan(START)) {
       for (const op of batch?.ops ?? []) if (op.kind === 'mk') nodes.add(op.node)
     }
     const out = new Map<string, string>()
