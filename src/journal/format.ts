@@ -18,7 +18,9 @@
  *
  * Integers are big-endian. A marker's payload is its own position, u64. Since a group is written
  * only after the one before is durable, a valid marker proves everything before it durable: damage
- * there is damage, and only what no marker follows can be a torn tail.
+ * there is damage, and only what no marker follows can be a torn tail. A clean end is a block with a
+ * closing record (type 254, else like a marker). It carries sequence and checksum that the next
+ * record will have: it does not count as one itself, and may be missing.
  *
  * A segment is 64 MiB of positions. Usually it is one file; when a write fails, what is not durable
  * is written anew to the next *part*, a file that begins at a later offset of the same segment.
@@ -28,8 +30,10 @@ import { crc32 } from 'node:zlib'
 import { assert } from '../util/assert.ts'
 import { equalBytes, readU32, readU64, writeU32, writeU64 } from '../util/bytes.ts'
 import { LatticeError } from '../util/errors.ts'
-import { JOURNAL_MARKER, JOURNAL_RECORD_HEADER_BYTES } from '../vault/ports.ts'
-import { JOURNAL_RECORD_MAX_BYTES, journalPosition } from '../vault/ports.ts'
+import {
+  JOURNAL_CLOSING, JOURNAL_MARKER, JOURNAL_RECORD_HEADER_BYTES, JOURNAL_RECORD_MAX_BYTES,
+  journalPosition,
+} from '../vault/ports.ts'
 import type { JournalPosition } from '../vault/ports.ts'
 
 export const BLOCK_BYTES = 4096
@@ -145,12 +149,28 @@ export function isIntact(bytes: Buffer, at: number, header: RecordHeader): boole
   return recordCrc(bytes, at, header.payloadBytes) === header.crc
 }
 
-/** Where the valid marker at `at` of `bytes` says that it stands; undefined when there is none. */
+/**
+ * Where the valid marker or closing record at `at` of `bytes` says that it stands; undefined when
+ * there is none.
+ */
 export function markerPosition(bytes: Buffer, at: number): JournalPosition | undefined {
   const header = readRecordHeader(bytes, at)
-  if (header?.type !== JOURNAL_MARKER || header.payloadBytes !== 8) return undefined
+  if (header?.payloadBytes !== 8) return undefined
+  if (header.type !== JOURNAL_MARKER && header.type !== JOURNAL_CLOSING) return undefined
   if (!isIntact(bytes, at, header)) return undefined
   return readU64(bytes, at + JOURNAL_RECORD_HEADER_BYTES) as JournalPosition | undefined
+}
+
+/** The block that ends a journal cleanly. */
+export function closingBlock(
+  position: JournalPosition,
+  sequence: number,
+  previousCrc: number,
+): Buffer {
+  const block = Buffer.alloc(BLOCK_BYTES)
+  writeU64(block, JOURNAL_RECORD_HEADER_BYTES, position)
+  writeRecordHeader(block, 0, JOURNAL_CLOSING, 8, sequence, previousCrc)
+  return block
 }
 
 export function alignUp(offset: number): number {

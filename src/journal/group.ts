@@ -40,6 +40,13 @@ export class Group {
     this.append(chain, JOURNAL_MARKER, [markerPayload])
   }
 
+  /** A group as it was read back: `bytes` from its marker to its last record become its own. */
+  static restore(segment: number, offset: number, first: Chain, bytes: Buffer): Group {
+    const group = new Group(segment, offset, { ...first }, Buffer.from(bytes))
+    group.#sizeBytes = bytes.length
+    return group
+  }
+
   get sizeBytes(): number {
     return this.#sizeBytes
   }

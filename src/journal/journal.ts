@@ -19,7 +19,8 @@ import type {
   Disk, DiskFile, JournalCursor, JournalPort, JournalPosition, JournalRecord, JournalRecordType,
 } from '../vault/ports.ts'
 import {
-  BLOCK_BYTES, FIRST_OFFSET, GROUP_MAX_BYTES, MARKER_BYTES, SEGMENT_MAX_BYTES, alignUp, damaged, encodeHeader,
+  BLOCK_BYTES, FIRST_OFFSET, GROUP_MAX_BYTES, MARKER_BYTES, SEGMENT_MAX_BYTES, alignUp, closingBlock, damaged,
+  encodeHeader,
   fileOffset, isIntact, readRecordHeader,
 } from './format.ts'
 import type { SegmentHeader } from './format.ts'
@@ -89,6 +90,10 @@ export class Journal implements JournalPort {
     this.#segment = tail.segment
     this.#offset = tail.offset
     this.#end = tail.end
+    if (tail.unproven !== undefined) {
+      this.#groups.push(tail.unproven)
+      this.#hasNews = true
+    }
     if (tail.newPart === undefined) {
       this.#current = this.#reopen()
       this.#lastFile = this.#current.header
@@ -113,8 +118,9 @@ export class Journal implements JournalPort {
     full.disk.makeDirectory(full.directory)
     const segments = new Segments(full.disk, full.directory)
     try {
-      const tail = await recover(full.disk, full.directory, segments, full.vaultId, durable)
+      const tail = recover(full.disk, full.directory, segments, full.vaultId, durable)
       const journal = new Journal(full, segments, tail)
+      if (tail.unproven !== undefined) await journal.#startRound()
       journal.#spare.prepare()
       return journal
     } catch (error) {
@@ -218,15 +224,21 @@ export class Journal implements JournalPort {
     this.#isClosed = true
     try {
       while (this.#groups.length > 0) await this.flush()
-      if (this.#hasNews) {
-        this.#begin(0)
-        await this.flush()
-      }
+      await this.#writeClosing()
     } finally {
       await this.#spare.close()
       this.#current?.file.close()
       this.#segments.close()
     }
+  }
+
+  /** Proves the last group durable. */
+  async #writeClosing(): Promise<void> {
+    const current = this.#current
+    if (!this.#hasNews || current === undefined) return
+    const position = journalPosition(this.#segment, this.#offset)
+    const block = closingBlock(position, this.#chain.sequence, this.#chain.previousCrc)
+    await current.file.writeAndSync(fileOffset(this.#offset, current.header.begin), block)
   }
 
   // ---- groups ----

@@ -5,7 +5,7 @@
  */
 
 import {
-  closeSync, constants, fdatasync, fstatSync, fsync, mkdirSync, openSync, readSync, readdirSync,
+  closeSync, constants, fdatasync, fstatSync, fsync, ftruncateSync, mkdirSync, openSync, readSync, readdirSync,
   renameSync, rmSync, write, writeSync,
 } from 'node:fs'
 import { errnoName, fromSystemError } from '../util/errors.ts'
@@ -99,6 +99,10 @@ class NodeFile implements DiskFile {
       }
     }
     await this.sync()
+  }
+
+  truncate(sizeBytes: number): void {
+    attempt('cut file', () => ftruncateSync(this.fd, sizeBytes))
   }
 
   readSync(offset: number, into: Uint8Array): number {

@@ -1,7 +1,8 @@
 /**
  * Opening: finds the files, checks that none is missing, and finds the end of the last one. What
  * lies beyond the last durable flush may be torn by a crash: it is left where it is, and the journal
- * goes on in a new part behind the last whole record. Damage before it is an error.
+ * goes on in a new part, behind the last whole record. Damage before it is an error. Without a
+ * clean end the last group may not be durable: it is written anew, to the new part.
  */
 
 import { join } from 'node:path'
@@ -12,9 +13,12 @@ import {
   markerPosition, parseFileName,
 } from './format.ts'
 import type { SegmentHeader } from './format.ts'
+import { Group } from './group.ts'
 import { Window, scanFile } from './scan-file.ts'
 import type { ScanEnd } from './scan-file.ts'
 import type { Segments } from './segments.ts'
+
+const TRIM_STEP_BYTES = 1 << 20
 
 /** Where the journal goes on. */
 export interface Tail {
@@ -27,8 +31,8 @@ export interface Tail {
   previousCrc: number
   /** Behind the last record. */
   end: JournalPosition
-  /** Something torn was left behind. */
-  isTorn: boolean
+  /** The last group, if nothing proves it durable: the first to be written to the new part. */
+  unproven: Group | undefined
 }
 
 interface Found {
@@ -44,34 +48,72 @@ export const EMPTY_TAIL: Tail = {
   sequence: 0,
   previousCrc: 0,
   end: JOURNAL_START.position,
-  isTorn: false,
+  unproven: undefined,
 }
 
 /**
  * Fills `segments`, returns the tail. `durable`: a position known (from a checkpoint) to have been
  * durable; damage before it is never taken for a torn tail.
  */
-export async function recover(
+export function recover(
   disk: Disk,
   directory: string,
   segments: Segments,
   vaultId: Uint8Array,
   durable: JournalPosition,
-): Promise<Tail> {
+): Tail {
   const found = findFiles(disk, directory, vaultId)
+  setAsideTorn(disk, segments, found)
   checkNoGaps(found)
   for (const { header } of found) if (header !== undefined) segments.add(header)
-  const tail = findTail(disk, segments, found)
+  const tail = findTail(disk, segments)
   if (tail.end < durable) {
     throw damaged(tail.segment, tail.offset, 'durable records are missing')
   }
-  // What a crash left in the page cache counts from now on: it must be durable before it does.
-  const last = segments.last
-  if (last !== undefined) {
-    await segments.file(last).sync()
-    await disk.syncDirectory(directory)
-  }
   return tail
+}
+
+/**
+ * A last file in which nothing is durable is what a crash left of its beginning: without a header,
+ * or with less of its first group than the file before has (where it could not be flushed, so that
+ * it was written anew). It is renamed: nothing is deleted that might be of use.
+ */
+function setAsideTorn(disk: Disk, segments: Segments, found: Found[]): void {
+  const last = found.at(-1)
+  if (last === undefined) return
+  const path = segments.path(last.segment, last.part)
+  const file = disk.open(path, 'read')
+  try {
+    if (last.header === undefined) {
+      if (hasMarker(file, last.segment)) throw damaged(last.segment, 0, 'the header is damaged')
+    } else if (!isOutdone(disk, segments, file, last.header, found.at(-2)?.header)) {
+      return
+    }
+  } finally {
+    file.close()
+  }
+  disk.rename(path, `${path}.torn`)
+  found.pop()
+  setAsideTorn(disk, segments, found)
+}
+
+function isOutdone(
+  disk: Disk,
+  segments: Segments,
+  file: DiskFile,
+  header: SegmentHeader,
+  before: SegmentHeader | undefined,
+): boolean {
+  const end = endOfFile(file, header)
+  const isFirstGroup = end.group === undefined || end.group.sequence === header.firstSequence
+  if (!isFirstGroup || isProvenDurable(file, header, end.badOffset)) return false
+  if (end.group === undefined || before === undefined) return end.group === undefined
+  const other = disk.open(segments.path(before.segment, before.part), 'read')
+  try {
+    return endOfFile(other, before).sequence > end.sequence
+  } finally {
+    other.close()
+  }
 }
 
 function findFiles(disk: Disk, directory: string, vaultId: Uint8Array): Found[] {
@@ -130,52 +172,60 @@ function checkFollows(before: Found | undefined, header: SegmentHeader): void {
   }
 }
 
-function findTail(disk: Disk, segments: Segments, found: Found[]): Tail {
-  const lastFound = found.at(-1)
-  if (lastFound === undefined) return EMPTY_TAIL
-  if (lastFound.header === undefined) {
-    const file = disk.open(segments.path(lastFound.segment, lastFound.part), 'read')
-    try {
-      if (hasAnyMarker(file, lastFound.segment)) {
-        throw damaged(lastFound.segment, 0, 'the header is damaged')
-      }
-    } finally {
-      file.close()
-    }
-  }
+function findTail(disk: Disk, segments: Segments): Tail {
   const last = segments.last
-  if (last === undefined) {
-    return { ...EMPTY_TAIL, segment: lastFound.segment, newPart: lastFound.part + 1, isTorn: true }
-  }
+  if (last === undefined) return EMPTY_TAIL
   const file = segments.file(last)
   const end = endOfFile(file, last)
-  const isTorn = end.stop === 'invalid' || !isSpaceBehind(file, last, end.badOffset)
-  if (isTorn && isProvenDurable(file, last, end.badOffset)) {
+  const isWhole = end.stop !== 'invalid' && isSpaceBehind(file, last, end.badOffset)
+  if (!isWhole && isProvenDurable(file, last, end.badOffset)) {
     throw damaged(last.segment, end.badOffset, 'records are damaged, whole ones follow')
   }
   const tail = {
     segment: last.segment,
     offset: alignUp(end.offset),
+    newPart: undefined,
     sequence: end.sequence,
     previousCrc: end.previousCrc ?? 0,
     end: journalPosition(last.segment, end.offset),
+    unproven: undefined,
   }
-  if (lastFound.header === undefined) return { ...tail, ...behind(lastFound, last, tail.offset) }
-  return { ...tail, newPart: isTorn ? last.part + 1 : undefined, isTorn }
+  if (isWhole && end.isClosed) return { ...tail, offset: tail.offset + BLOCK_BYTES }
+  trimSpace(disk, segments, last, fileOffset(tail.offset, last.begin))
+  return { ...tail, newPart: last.part + 1, unproven: readGroup(file, last, end) }
 }
 
-/** The journal goes on behind a file whose beginning is torn. */
-function behind(
-  torn: Found,
-  last: SegmentHeader,
-  offset: number,
-): Pick<Tail, 'segment' | 'offset' | 'newPart' | 'isTorn'> {
-  const isSame = torn.segment === last.segment
-  return {
-    segment: torn.segment,
-    offset: isSame ? offset : FIRST_OFFSET,
-    newPart: torn.part + 1,
-    isTorn: true,
+/**
+ * The last group, to be written anew: nothing proves it durable. It may be in the page cache only,
+ * given up by the kernel after a failed write, and then no flush would bring it to the disk.
+ */
+function readGroup(file: DiskFile, header: SegmentHeader, end: ScanEnd): Group | undefined {
+  const { group } = end
+  if (group === undefined) return undefined
+  const bytes = Buffer.alloc(end.offset - group.offset)
+  file.readSync(fileOffset(group.offset, header.begin), bytes)
+  const first = { sequence: group.sequence, previousCrc: group.previousCrc ?? 0 }
+  return Group.restore(header.segment, group.offset, first, bytes)
+}
+
+/** Gives back the space prepared in a file that is not written to any more. */
+function trimSpace(
+  disk: Disk,
+  segments: Segments,
+  header: SegmentHeader,
+  usedBytes: number,
+): void {
+  const file = disk.open(segments.path(header.segment, header.part), 'write')
+  try {
+    let end = file.sizeBytes()
+    const window = new Window(file)
+    for (; end > usedBytes; end -= TRIM_STEP_BYTES) {
+      const begin = Math.max(usedBytes, end - TRIM_STEP_BYTES)
+      if (!window.isZero(begin, end - begin)) break
+    }
+    file.truncate(Math.max(end, usedBytes))
+  } finally {
+    file.close()
   }
 }
 
@@ -208,7 +258,7 @@ function isProvenDurable(file: DiskFile, header: SegmentHeader, offset: number):
 }
 
 /** For a file without a header, whose begin is unknown: a second group proves the first durable. */
-function hasAnyMarker(file: DiskFile, segment: number): boolean {
+function hasMarker(file: DiskFile, segment: number): boolean {
   const window = new Window(file)
   for (let at = 2 * BLOCK_BYTES; ; at += BLOCK_BYTES) {
     const index = window.load(at, BLOCK_BYTES)

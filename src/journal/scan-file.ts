@@ -4,7 +4,9 @@
  * whoever knows what comes behind the file (recover.ts, journal.ts).
  */
 
-import { JOURNAL_MARKER, JOURNAL_RECORD_HEADER_BYTES, journalPosition } from '../vault/ports.ts'
+import {
+  JOURNAL_CLOSING, JOURNAL_MARKER, JOURNAL_RECORD_HEADER_BYTES, journalPosition,
+} from '../vault/ports.ts'
 import type { DiskFile } from '../vault/ports.ts'
 import {
   BLOCK_BYTES, alignUp, fileOffset, isIntact, markerPosition, readRecordHeader,
@@ -33,6 +35,10 @@ export interface ScanEnd extends ScanPoint {
   /** 'reached' the sequence asked for, prepared 'space', or something 'invalid' at `badOffset`. */
   stop: 'reached' | 'space' | 'invalid'
   badOffset: number
+  /** Where the last group began; undefined when no marker was passed. */
+  group: ScanPoint | undefined
+  /** A closing record stands behind the last group. */
+  isClosed: boolean
 }
 
 /** Markers are walked over, not yielded. Ends before the record with sequence `untilSequence`. */
@@ -44,7 +50,11 @@ export function* scanFile(
 ): Generator<FileRecord, ScanEnd> {
   const window = new Window(file)
   const point = { ...from }
-  const end = (stop: ScanEnd['stop'], badOffset: number): ScanEnd => ({ ...point, stop, badOffset })
+  let group: ScanPoint | undefined
+  let isClosed = false
+  const end = (stop: ScanEnd['stop'], badOffset: number): ScanEnd => (
+    { ...point, stop, badOffset, group, isClosed }
+  )
   let offset = from.offset
   while (point.sequence < untilSequence) {
     const next = skipPadding(window, header, offset)
@@ -62,6 +72,9 @@ export function* scanFile(
     if (!isIntact(window.buffer, begin, record)) return end('invalid', offset)
     const recordOffset = offset
     offset += sizeBytes
+    isClosed = record.type === JOURNAL_CLOSING
+    if (isClosed) continue
+    if (record.type === JOURNAL_MARKER) group = { ...point, offset: recordOffset }
     point.offset = offset
     point.sequence++
     point.previousCrc = record.crc
@@ -72,7 +85,7 @@ export function* scanFile(
   return end('reached', offset)
 }
 
-/** From zeros to the marker at the next block; `stop` when there is none. */
+/** From zeros to the marker that follows; `stop` when there is none. */
 function skipPadding(
   window: Window,
   header: SegmentHeader,
@@ -83,12 +96,20 @@ function skipPadding(
   if (window.buffer[first] !== 0 && first < window.buffer.length) return { offset }
   const boundary = alignUp(offset)
   if (!window.isZero(at, boundary - offset)) return { offset, stop: 'invalid' }
-  const markerAt = fileOffset(boundary, header.begin)
-  if (window.isZero(markerAt, BLOCK_BYTES)) return { offset: boundary, stop: 'space' }
-  const marker = window.load(markerAt, BLOCK_BYTES)
-  const position = journalPosition(header.segment, boundary)
-  const isMarker = markerPosition(window.buffer, marker) === position
-  return isMarker ? { offset: boundary } : { offset: boundary, stop: 'invalid' }
+  if (isMarkerAt(window, header, boundary)) return { offset: boundary }
+  if (!window.isZero(fileOffset(boundary, header.begin), BLOCK_BYTES)) {
+    return { offset: boundary, stop: 'invalid' }
+  }
+  // one empty block is a closing record that did not last
+  const behind = boundary + BLOCK_BYTES
+  return isMarkerAt(window, header, behind)
+    ? { offset: behind }
+    : { offset: boundary, stop: 'space' }
+}
+
+function isMarkerAt(window: Window, header: SegmentHeader, offset: number): boolean {
+  const index = window.load(fileOffset(offset, header.begin), BLOCK_BYTES)
+  return markerPosition(window.buffer, index) === journalPosition(header.segment, offset)
 }
 
 /** A part of a file in RAM that moves forward. Buffers are not reused: payloads are views of them. */

@@ -54,6 +54,8 @@ export interface DiskFile {
   sizeBytes(): number
   /** Extends the file with zeros to `sizeBytes`, space and size durable; fine if it is longer. */
   allocate(sizeBytes: number): Promise<void>
+  /** Cuts the file; what lay behind is gone. */
+  truncate(sizeBytes: number): void
   /** Fills `into` from `offset`; the count is smaller only at the end of the file. */
   readSync(offset: number, into: Uint8Array): number
   /** All of `bytes`, which must stay unchanged until the promise settles. */
@@ -98,7 +100,9 @@ export const JOURNAL_LOOSE = 2 // a small sealed chunk (chunks/)
 export const JOURNAL_FACTS = 3 // local facts of operations that have no replicated part
 export const JOURNAL_REMOTE_BATCH = 4 // reserved: another author's batch, as it came
 export const JOURNAL_HEAD = 5 // reserved: another author's signed head
-export const JOURNAL_MARKER = 255 // written by the journal itself; scans do not yield it
+// Written by the journal itself; scans do not yield them:
+export const JOURNAL_CLOSING = 254
+export const JOURNAL_MARKER = 255
 export type JournalRecordType = 1 | 2 | 3 | 4 | 5
 
 export interface JournalRecord {

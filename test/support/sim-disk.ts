@@ -242,6 +242,15 @@ class SimFile implements DiskFile {
     this.#flush()
   }
 
+  truncate(sizeBytes: number): void {
+    this.#disk.enter('write')
+    const inode = this.#inode
+    if (sizeBytes >= inode.sizeBytes) return
+    inode.data = inode.data.subarray(0, sizeBytes)
+    inode.sizeBytes = sizeBytes
+    inode.dirty = inode.dirty.filter((range) => range.end <= sizeBytes)
+  }
+
   readSync(offset: number, into: Uint8Array): number {
     this.#disk.enter('read')
     const end = Math.min(this.#inode.sizeBytes, offset + into.length)
