@@ -394,6 +394,27 @@ function padded(bytes: Uint8Array, length: number): Uint8Array {
   return out
 }
 
+/** From files that fit a heap buffer to files that cross slabs of 8 MiB. */
+const NATIVE_PLANS = [
+  { rounds: 60, inos: 2, steps: 150, sizeMax: 2048, strict: false },
+  { rounds: 40, inos: 3, steps: 150, sizeMax: 100_000, strict: false },
+  { rounds: 8, inos: 2, steps: 60, sizeMax: 12 * 1024 * 1024, strict: false },
+]
+
+type Native = import('../../src/fuse/native-buffers.ts').NativeBuffers
+
+async function nativeBuffers(): Promise<(() => Native) | undefined> {
+  try {
+    const { NativeBuffers } = await import('../../src/fuse/native-buffers.ts')
+    const make = (): Native =>
+      new NativeBuffers({ dirtyBytesMax: 2 ** 31, cleanBytesMax: 2 ** 31 })
+    make().close()
+    return make
+  } catch {
+    return undefined
+  }
+}
+
 let clockNsec = 0
 const now = (): { sec: number; nsec: number } => ({ sec: 1_800_000_000, nsec: clockNsec++ })
 
@@ -410,6 +431,25 @@ void t.test(`flat model against twin, SEED=${SEED}`, async (test) => {
     await new Driver(flat, twinSide(), plan, SEED + round).run()
   }
   test.pass(`${rounds} sequences agree`)
+})
+
+const native = await nativeBuffers()
+const skipNative = native === undefined ? { skip: 'the addon has no file table' } : {}
+
+void t.test(`twin against native, SEED=${SEED}`, skipNative, async (test) => {
+  if (native === undefined) return
+  for (const { rounds, ...plan } of NATIVE_PLANS) {
+    for (let round = 0; round < rounds; round++) {
+      const buffers = native()
+      try {
+        const side = makeSide('native', buffers, () => buffers.drain())
+        await new Driver(twinSide(), side, plan, SEED + round).run()
+      } finally {
+        buffers.close()
+      }
+    }
+    test.pass(`${rounds} sequences of files up to ${plan.sizeMax} bytes agree`)
+  }
 })
 
 void t.test('a driver that lies is caught', async (test) => {
