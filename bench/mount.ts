@@ -1,6 +1,7 @@
-// How fast is a mounted vault beside gocryptfs and the plain directory? Every row runs on each system in
-// turn, round after round, so that a drifting machine hurts all alike; medians and ratios are printed,
-// then one JSON line per row. CPU counts the serving process (until it is quiet) and the client.
+// How fast is a mounted vault beside gocryptfs and the plain directory? Every row runs on each
+// system in turn, round after round, so that a drifting machine hurts all alike; medians and ratios
+// are printed, then one JSON line per row. CPU counts the serving process (until it is quiet) and
+// the client.
 //
 // npm run bench -- mount [--rounds 3] [--size-mib 1024] [--dir DIR] [--rows write,read,…]
 // Needs root (drop_caches, umount), gocryptfs, git, sqlite3, tar.

@@ -1,5 +1,6 @@
-// The addon's FUSE session and file buffers, as JavaScript sees them (native/session*.cc, table*.cc).
-// Hand-written; one FileTable per process-wide vault mount, one Session per mounted directory.
+// The addon's FUSE session and file buffers, as JavaScript sees them (native/session*.cc,
+// table*.cc). Hand-written; one FileTable per process-wide vault mount, one Session per mounted
+// directory.
 
 /** Attributes cross the boundary as one Float64Array of 12 in the order of `Attr` in
  *  src/vault/buffers.ts: mode nlink uid gid rdev size atimeSec atimeNsec mtimeSec mtimeNsec ctimeSec
@@ -13,7 +14,8 @@ export type PackedAttr = Float64Array
 export interface FileTable {
   /** Stops the table's threads; parked readers and writers get ENOTCONN. Idempotent. */
   close(): void
-  /** Without a session: called on this thread when events wait; coalesced. Does not keep the process. */
+  /** Without a session: called on this thread when events wait; coalesced. Does not keep the
+   * process. */
   onWake(wake: () => void): void
   /** Events of the table alone, as Session.takeEvents. */
   takeEvents(into: Float64Array): number
@@ -24,7 +26,8 @@ export interface FileTable {
   attrs(ino: number, into: PackedAttr): boolean
   setAttrs(ino: number, mask: number, attr: PackedAttr): void
   changeAttrs(ino: number, mask: number, attr: PackedAttr): void
-  /** Rows of 14: ino, mask, then the 12 of PackedAttr. Returns the number of rows written (0 = none). */
+  /** Rows of 14: ino, mask, then the 12 of PackedAttr. Returns the number of rows written (0 =
+   * none). */
   takeDirtyAttrs(into: Float64Array): number
   /** Bytes of holes in the base, so that blocks (du) can be told; 0 unless set. */
   setBaseHoles(ino: number, bytes: number): void
@@ -67,7 +70,8 @@ export interface FileTable {
 }
 
 export interface SessionOptions {
-  /** The device (/dev/fuse, already mounted on) or one end of a SOCK_SEQPACKET pair (fake kernel). The
+  /** The device (/dev/fuse, already mounted on) or one end of a SOCK_SEQPACKET pair (fake kernel).
+   * The
    *  session owns it from now on. */
   fd: number
   table: FileTable
@@ -86,7 +90,8 @@ export interface Session {
   readonly requests: ArrayBuffer
   take(into: Uint32Array): number
   release(count: number): void
-  /** Replies: `count` records in `packed`, each: u32 length of the record (16 + payload, EXACT, so that the
+  /** Replies: `count` records in `packed`, each: u32 length of the record (16 + payload, EXACT, so
+   * that the
    *  payload's length is known), i32 error (0 or -errno), u64 unique, then the payload; the next record
    *  starts at the next multiple of 8. For LOOKUP, CREATE, MKNOD, MKDIR, SYMLINK, LINK, TMPFILE
    *  (entry replies), READDIRPLUS, GETATTR and SETATTR replies the session registers inode records, counts
@@ -97,7 +102,8 @@ export interface Session {
   takeEvents(into: Float64Array): number
   /** struct fuse_kstatfs, 80 bytes. */
   setStatfs(kstatfs: Uint8Array): void
-  /** kind 1 inval-inode(ino, offset, length) 2 inval-entry(parent, name) 3 delete(parent, child, name)
+  /** kind 1 inval-inode(ino, offset, length) 2 inval-entry(parent, name) 3 delete(parent, child,
+   * name)
    *  Written by the notify thread. A request that JavaScript took before is answered with lifetime 0
    *  for the same ino. False when the queue is full: try again later. */
   notify(kind: number, ino: number, a: number, b: number, name?: Uint8Array): boolean
@@ -112,7 +118,8 @@ export function createFileTable(): FileTable
 /** In a worker: the table that another thread made. Only readFrozen may be called on it. */
 export function openFileTable(handle: number): Pick<FileTable, 'readFrozen'>
 export function createSession(options: SessionOptions): Session
-/** mount(2) as root: opens /dev/fuse and mounts; returns the descriptor. `fsname` is the subtype (type
+/** mount(2) as root: opens /dev/fuse and mounts; returns the descriptor. `fsname` is the subtype
+ * (type
  *  fuse.<fsname>), `flags` are MS_*, `options` follow fd, rootmode, user_id and group_id. Throws with
  *  `errno` set. */
 export function mountDirect(source: string, directory: string, fsname: string, flags: number, options: string): number

@@ -1,7 +1,7 @@
-// The client side of bench/mount.ts: one process per measured row, working in a directory with plain
-// system calls. Prints one JSON line: seconds (of the timed part only), CPU seconds of this process,
-// and how many operations it did.
-// Usage: node bench/mount/client.mjs ROW DIRECTORY [ARGUMENTS]
+// The client side of bench/mount.ts: one process per measured row, working in a directory with
+// plain system calls. Prints one JSON line: seconds (of the timed part only), CPU seconds of this
+// process, and how many operations it did. Usage: node bench/mount/client.mjs ROW DIRECTORY
+// [ARGUMENTS]
 
 import fs from 'node:fs'
 import path from 'node:path'

@@ -1,5 +1,5 @@
-// The file systems that bench/mount.ts compares: how each is set up, mounted and unmounted, and which
-// process serves it. Everything lives under one temporary directory and is cleaned up.
+// The file systems that bench/mount.ts compares: how each is set up, mounted and unmounted, and
+// which process serves it. Everything lives under one temporary directory and is cleaned up.
 
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
 import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'

@@ -1,10 +1,10 @@
 // Handlers: one per FUSE request that reaches JavaScript. Each reads its arguments, calls the file
-// system operation of the same name and writes the reply, nothing else: rules live in fs/, layouts in
-// reply-writer.ts and request-reader.ts.
+// system operation of the same name and writes the reply, nothing else: rules live in fs/, layouts
+// in reply-writer.ts and request-reader.ts.
 //
-// A handler either answers at once (returns undefined) or returns a promise of a function that writes
-// the reply later; the request's bytes must not be used after it returned, so everything needed later
-// is taken out first. Thrown errors become the reply's errno (session.ts).
+// A handler either answers at once (returns undefined) or returns a promise of a function that
+// writes the reply later; the request's bytes must not be used after it returned, so everything
+// needed later is taken out first. Thrown errors become the reply's errno (session.ts).
 
 import type { FileSystem } from '../fs/file-system.ts'
 import { EINVAL, ERANGE, errno } from '../fs/errno.ts'
@@ -304,7 +304,8 @@ const copyFileRange: Handler = (fs, request) => {
   })
 }
 
-/** By opcode. What is not here is answered with ENOSYS, which the kernel remembers: meant for ever. */
+/** By opcode. What is not here is answered with ENOSYS, which the kernel remembers: meant for ever.
+ * */
 export const HANDLERS: ReadonlyMap<number, { name: string; handle: Handler }> = new Map([
   [protocol.OP_LOOKUP, { name: 'lookup', handle: lookup }],
   [protocol.OP_GETATTR, { name: 'getattr', handle: getattr }],

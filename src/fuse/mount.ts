@@ -85,7 +85,8 @@ export async function prepareMountPoint(directory: string): Promise<void> {
   }
 }
 
-/** Mounts on a prepared directory. Resolves to the descriptor of the FUSE device, owned by the caller. */
+/** Mounts on a prepared directory. Resolves to the descriptor of the FUSE device, owned by the
+ * caller. */
 export async function mountDirectory(directory: string, options: MountOptions): Promise<number> {
   await requireDevice()
   if (process.geteuid?.() === 0) {
@@ -111,8 +112,8 @@ export async function mountDirectory(directory: string, options: MountOptions): 
 }
 
 /**
- * Unmounts, in another process: the kernel first writes back what mmap left dirty, and for that this
- * one must go on answering. Throws 'busy' when something uses it, unless `lazy`.
+ * Unmounts, in another process: the kernel first writes back what mmap left dirty, and for that
+ * this one must go on answering. Throws 'busy' when something uses it, unless `lazy`.
  */
 export async function unmountDirectory(directory: string, lazy: boolean): Promise<void> {
   const isRoot = process.geteuid?.() === 0

@@ -1,10 +1,10 @@
-// FuseSession: serves one mounted directory. It wakes when the native session has requests or events,
-// gives events to the buffers and requests to the handlers, and sends all replies of one wake in one
-// call. Requests that must wait (fsync, a cold open) answer later, in any order.
+// FuseSession: serves one mounted directory. It wakes when the native session has requests or
+// events, gives events to the buffers and requests to the handlers, and sends all replies of one
+// wake in one call. Requests that must wait (fsync, a cold open) answer later, in any order.
 //
-// Invariants: every request gets exactly one reply; a request's bytes are used only until its handler
-// returns; replies are sent before the arena space of their requests is given back.
-// Owned by the daemon. Never touches the mount itself.
+// Invariants: every request gets exactly one reply; a request's bytes are used only until its
+// handler returns; replies are sent before the arena space of their requests is given back. Owned
+// by the daemon. Never touches the mount itself.
 
 import { ErrnoMapper, EIO, ENOSYS, type Trouble } from '../fs/errno.ts'
 import type { FileSystem } from '../fs/file-system.ts'

@@ -21,10 +21,11 @@ export type NodeKind = 1 | 2 | 3 | 4 | 5 | 6 | 7
 
 /**
  * Names one op: (author, sequence of the batch, index in the batch), with the effective time that
- * orders it. An op that is not in a batch yet is *provisional*: `seq` is -1, it is greater than every
- * placed op, and `order` decides among its like. Placing it fills the fields in; the object stays the
- * same, so that whoever refers to it sees the final id. Author, sequence and index name the op; the
- * time in a ref that came in a batch is its author's claim: match refs with sameRef (order.ts).
+ * orders it. An op that is not in a batch yet is *provisional*: `seq` is -1, it is greater than
+ * every placed op, and `order` decides among its like. Placing it fills the fields in; the object
+ * stays the same, so that whoever refers to it sees the final id. Author, sequence and index name
+ * the op; the time in a ref that came in a batch is its author's claim: match refs with sameRef
+ * (order.ts).
  */
 export interface OpRef {
   ms: number // effective time, 48-bit milliseconds
@@ -35,7 +36,8 @@ export interface OpRef {
   order: number // local, only for provisional ones
 }
 
-/** One stretch of a file's content. `length` bytes from `begin` of the chunk; a hole has no chunk. */
+/** One stretch of a file's content. `length` bytes from `begin` of the chunk; a hole has no chunk.
+ * */
 export interface ChunkRef {
   chunk: ChunkId
   chunkBytes: number // plain size of the whole chunk

@@ -1,14 +1,14 @@
 // FileBuffers: the port to whatever holds the bytes that are being written and read right now.
 //
-// One *record* per ino that the kernel or the engine knows. It owns the attributes that calls change
-// without the engine (size, times, mode, owner), and an *overlay*: an interval map over the file's
-// committed content (the *base*, owned by the engine). A range of the overlay is
+// One *record* per ino that the kernel or the engine knows. It owns the attributes that calls
+// change without the engine (size, times, mode, owner), and an *overlay*: an interval map over the
+// file's committed content (the *base*, owned by the engine). A range of the overlay is
 //   dirty   bytes, or a hole, that no job has taken yet       -> freeze()
 //   frozen  the same, taken by the one job in flight          -> settle()
 //   clean   bytes that equal the base: a cache, droppable
 //   absent  ask the base: raise `need`, park the reader       -> fetch()/fill()/fail()
-// Whatever changed since the base is in the overlay explicitly: a write past the end makes the gap a
-// dirty hole, a truncate drops the overlay beyond the new size, growing again adds a dirty hole.
+// Whatever changed since the base is in the overlay explicitly: a write past the end makes the gap
+// a dirty hole, a truncate drops the overlay beyond the new size, growing again adds a dirty hole.
 //
 // Implemented in C++ (native/, behind the FUSE session) and, as its oracle, in TypeScript
 // (buffers-twin.ts). All calls are synchronous and happen on the engine's thread; only
@@ -62,7 +62,8 @@ export interface FrozenExtent {
   hole: boolean
 }
 
-/** What one freeze took, as of one instant. Extents ascend, do not overlap, do not touch if alike. */
+/** What one freeze took, as of one instant. Extents ascend, do not overlap, do not touch if alike.
+ * */
 export interface FrozenJob {
   job: JobId
   ino: Ino
@@ -94,7 +95,8 @@ export type ReadPiece =
 export type FetchResult = 'filled' | 'stale' | 'damaged' | 'io-error'
 
 export interface BufferEvents {
-  /** A reader waits for an absent range. Answer with fetch(), fill() or fail(); asked once per range. */
+  /** A reader waits for an absent range. Answer with fetch(), fill() or fail(); asked once per
+   * range. */
   need(ino: Ino, offset: number, length: number, sequential: boolean): void
   /** The ino has its first dirty byte, hole or size since it was last entirely clean. */
   dirty(ino: Ino): void
@@ -117,7 +119,8 @@ export interface FileBuffers {
 
   /** Makes or refreshes the record. Attributes that the record holds dirty are kept. */
   attach(ino: Ino, attr: Attr): void
-  /** Gives the record an overlay (idempotent): from now on reads, writes and sizes are answered here. */
+  /** Gives the record an overlay (idempotent): from now on reads, writes and sizes are answered
+   * here. */
   openData(ino: Ino): void
   /** Current attributes, or undefined when there is no record. */
   attrs(ino: Ino): Attr | undefined
@@ -143,7 +146,8 @@ export interface FileBuffers {
   /** Takes everything dirty of the ino as one job; undefined when nothing is dirty. At most one job
    *  per ino is in flight (asserted). */
   freeze(ino: Ino): FrozenJob | undefined
-  /** Copies frozen bytes of the job from `offset` into `into`; holes read as zeros. Returns the count,
+  /** Copies frozen bytes of the job from `offset` into `into`; holes read as zeros. Returns the
+   * count,
    *  always `into.length`; asking outside the job's extents is a programming error. */
   readFrozen(job: JobId, offset: number, into: Uint8Array): number
   /** Ends the job. Frozen ranges become clean, except those in [thawBegin, end of file), which are

@@ -1,5 +1,5 @@
-// Tree: the vault's directory tree as this device sees it at this instant, pending changes included.
-// The port between filesystem semantics (fs/) and the replicated state. Every mutation
+// Tree: the vault's directory tree as this device sees it at this instant, pending changes
+// included. The port between filesystem semantics (fs/) and the replicated state. Every mutation
 //   1. takes effect in the live view before it returns (the fold runs at the call), and
 //   2. is queued as one user-level operation, in order, for the next commit (journal).
 // Reads and mutations are synchronous; permissions and POSIX error rules are the caller's (fs/):
@@ -59,10 +59,10 @@ export interface Tree {
   /** Removes an entry; a directory must be empty. The ino lives on as an orphan until release(). */
   unlink(parent: Ino, name: Name): { ino: Ino; orphan: boolean }
   /**
-   * Renames over whatever is there (fs/ checked kinds and emptiness). Regular file with one link over
-   * regular file with one link: the target's node gets the source's content and attributes, the ino
-   * follows the source as POSIX says; the operation waits in the queue for unsealed content of the
-   * source. Returns the ino that lost its name, if any.
+   * Renames over whatever is there (fs/ checked kinds and emptiness). Regular file with one link
+   * over regular file with one link: the target's node gets the source's content and attributes,
+   * the ino follows the source as POSIX says; the operation waits in the queue for unsealed content
+   * of the source. Returns the ino that lost its name, if any.
    */
   rename(
     parent: Ino,
