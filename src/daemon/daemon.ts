@@ -114,7 +114,8 @@ export class Daemon implements Control {
       if (request.forMount === true) await this.#prepareDirectory(directory)
       const { ring, made } = await this.#keys.openOrCreate(request, config.vaults)
       const name = newVaultName(directory, config.vaults)
-      const created = await createStoredVault(this.#paths, name, ring, () => this.#keys.save())
+      const save = (): Promise<void> => this.#keys.save()
+      const created = await createStoredVault(this.#paths, name, ring, save, this.#log)
       const entry = { name, path: directory, id: created.id }
       await addVault(this.#paths, entry)
       this.#log.info({ vault: entry.id }, 'created')

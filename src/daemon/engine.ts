@@ -1,0 +1,346 @@
+// The engine of one open vault, composed: lock, index, journal, packs, content, tree, files, filesystem.
+// Opening brings the index up to the end of the journal, or makes it anew when it is missing or
+// damaged; closing seals, commits and checkpoints everything. It serves nobody by itself: a FUSE
+// session, a check or a test does.
+//
+// Invariants: one engine per state directory (the lock); whatever was opened is closed in reverse,
+// also when opening fails half-way.
+
+import type { Config } from '../config/config-schema.ts'
+import { SealedContentStore } from '../chunks/content-store.ts'
+import { DirectDisk } from '../chunks/pack-disk.ts'
+import { PackStore } from '../chunks/pack-store.ts'
+import { JournalLoose } from '../chunks/seal-loose.ts'
+import { SealPool } from '../chunks/seal-pool.ts'
+import type { VaultKeys } from '../crypto/vault-keys.ts'
+import { LmdbIndex } from '../db/lmdb-index.ts'
+import { DiskSpace } from '../fs/disk-space.ts'
+import { ErrnoMapper } from '../fs/errno.ts'
+import { FileSystem } from '../fs/file-system.ts'
+import { NativeBuffers } from '../fuse/native-buffers.ts'
+import { Journal } from '../journal/journal.ts'
+import { NodeDisk } from '../journal/node-disk.ts'
+import { isLatticeError } from '../util/errors.ts'
+import { CHECKPOINT_CHANGES, Checkpointer } from '../vault/checkpoint.ts'
+import { Committer } from '../vault/committer.ts'
+import { Files } from '../vault/files.ts'
+import { CommitCuts, JournalReplay } from '../vault/journal-replay.ts'
+import { decodeResume, encodeResume, settledMarks } from '../vault/journal-replay.ts'
+import type { Resume } from '../vault/journal-replay.ts'
+import { LiveTree } from '../vault/live-tree.ts'
+import type { OperationQueue } from '../vault/live-tree.ts'
+import { DirectoryLock } from '../vault/lock.ts'
+import { replay, settle } from '../vault/rebuild.ts'
+import { SystemClock, SystemRandom } from './clock.ts'
+import { EngineKeys } from './engine-keys.ts'
+import { loggable } from './log.ts'
+import type { Log } from './log.ts'
+import type { StateDirectory } from './state-directory.ts'
+
+/** Numbers of the directories that seal workers write packs to, one worker each. */
+const PACK_WRITERS = [0, 1]
+
+export interface EngineOptions {
+  state: StateDirectory
+  vaultKeys: VaultKeys
+  config: Pick<Config, 'dirtyBytesMax' | 'cleanBytesMax'>
+  readOnly: boolean
+  log: Log
+}
+
+/** What opening had to do. */
+export interface OpenReport {
+  /** Why the index was made anew; undefined when it was good. */
+  rebuilt: string | undefined
+  batches: number
+  ops: number
+  bundles: number
+}
+
+type Closer = () => Promise<void> | void
+
+export class Engine {
+  readonly state: StateDirectory
+  readonly keys: EngineKeys
+  readonly index: LmdbIndex
+  readonly journal: Journal
+  readonly packs: PackStore
+  readonly loose: JournalLoose
+  readonly content: SealedContentStore
+  readonly committer: Committer
+  readonly checkpointer: Checkpointer
+  readonly tree: LiveTree
+  readonly files: Files
+  readonly buffers: NativeBuffers
+  readonly fileSystem: FileSystem
+  readonly report: OpenReport
+  readonly #closers: Closer[]
+  #closing: Promise<void> | undefined
+
+  private constructor(parts: Stored, live: Live, closers: Closer[]) {
+    this.state = parts.state
+    this.keys = parts.keys
+    this.index = parts.index
+    this.journal = parts.journal
+    this.packs = parts.packs
+    this.loose = parts.loose
+    this.report = parts.report
+    this.content = parts.content
+    this.buffers = parts.buffers
+    this.committer = live.committer
+    this.checkpointer = live.checkpointer
+    this.tree = live.tree
+    this.files = live.files
+    this.fileSystem = live.fileSystem
+    this.#closers = closers
+  }
+
+  /** Throws 'locked', 'damaged-journal', 'unknown-format', 'missing-key', 'disk-full', 'io'. */
+  static async open(options: EngineOptions): Promise<Engine> {
+    const closers: Closer[] = []
+    try {
+      const stored = await openStored(options, closers)
+      const live = startLive(options, stored, closers)
+      return new Engine(stored, live, closers)
+    } catch (error) {
+      await closeAll(closers).catch((late: unknown) => {
+        options.log.warn(loggable(late), 'closing what was opened')
+      })
+      throw error
+    }
+  }
+
+  /** Why changes cannot be stored at present. */
+  get trouble(): Error | undefined {
+    return this.journal.trouble ?? this.committer.trouble
+  }
+
+  /** Everything done so far is durable when it resolves. */
+  sync(): Promise<void> {
+    return this.files.syncAll()
+  }
+
+  /** Seals, commits, checkpoints and closes. Idempotent. Rejects with the first failure, after all
+   *  the rest was tried. */
+  close(): Promise<void> {
+    this.#closing ??= closeAll(this.#closers)
+    return this.#closing
+  }
+}
+
+interface Stored {
+  state: StateDirectory
+  keys: EngineKeys
+  index: LmdbIndex
+  journal: Journal
+  packs: PackStore
+  loose: JournalLoose
+  content: SealedContentStore
+  buffers: NativeBuffers
+  clock: SystemClock
+  report: OpenReport
+}
+
+interface Live {
+  committer: Committer
+  checkpointer: Checkpointer
+  tree: LiveTree
+  files: Files
+  fileSystem: FileSystem
+}
+
+/** Everything that lies on the disk, read up to its end. */
+async function openStored(options: EngineOptions, closers: Closer[]): Promise<Stored> {
+  const { state, vaultKeys, config } = options
+  const lock = await DirectoryLock.take(state.path, 'the vault')
+  closers.push(() => lock.release())
+  const keys = new EngineKeys(vaultKeys)
+  closers.push(() => keys.close())
+  const { index, rebuilt } = await openIndex(options, keys)
+  closers.push(() => index.close())
+  const resume = index.resume === undefined ? undefined : decodeResume(index.resume)
+  const journal = await openJournal(options, index)
+  closers.push(() => journal.close())
+  const clock = new SystemClock()
+  const { vaultId } = vaultKeys
+  const bundleKey = (epochId: Uint8Array): Uint8Array | undefined => keys.bundleKey(epochId)
+  const disk = new DirectDisk()
+  const packOptions = { disk, directory: state.packs, vaultId, bundleKey }
+  const packs = await PackStore.open(packOptions, resume?.marks)
+  const loose = new JournalLoose(journal, keys.journalKey, vaultId)
+  const { dirtyBytesMax, cleanBytesMax } = config
+  const buffers = new NativeBuffers({ dirtyBytesMax, cleanBytesMax })
+  for (const { epochId, key } of keys.bundleKeys()) buffers.setBundleKey(epochId, key)
+  const backend = new SealPool({
+    keys: keys.sealKeys(),
+    frozen: { kind: 'native', handle: buffers.handle },
+    directory: state.packs,
+    writers: PACK_WRITERS,
+    nextOf: (writer) => packs.nextOf(writer),
+    clock,
+  })
+  const content = new SealedContentStore({
+    index: index.chunks,
+    loose,
+    packs,
+    backend,
+    idKey: vaultKeys.idKey,
+    bundleKey,
+    readFrozen: (job, offset, into) => {
+      buffers.readFrozen(job as Parameters<NativeBuffers['readFrozen']>[0], offset, into)
+    },
+  })
+  closers.push(async () => {
+    await content.close()
+    buffers.close()
+  })
+  const stored = { state, keys, index, journal, packs, loose, content, buffers, clock }
+  return { ...stored, report: await catchUp(stored, resume, rebuilt) }
+}
+
+/** Brings the index up to what packs and journal hold. */
+async function catchUp(
+  stored: Omit<Stored, 'report'>,
+  resume: Resume | undefined,
+  rebuilt: string | undefined,
+): Promise<OpenReport> {
+  const { index, journal, packs, loose, content, keys } = stored
+  const { author, journalKeys } = keys
+  const { chunks } = index
+  const bundles = content.recover(resume?.marks ?? [])
+  const marks = () => packs.marks()
+  const source = new JournalReplay({ journal, keys: journalKeys, loose, chunks, resume, marks })
+  const { batches, ops } = await replay(index, source, author)
+  if (index.changes >= CHECKPOINT_CHANGES) {
+    await journal.flush() // what the index names must be durable before it
+    const { position, sequence } = journal.end
+    const here = encodeResume({ sequence, batchesThrough: sequence - 1, marks: marks() })
+    await settle(index, position, author, here)
+  }
+  return { rebuilt, batches, ops, bundles }
+}
+
+/** The index as it is, or an empty one where it is missing or damaged. */
+async function openIndex(
+  options: EngineOptions,
+  keys: EngineKeys,
+): Promise<{ index: LmdbIndex; rebuilt: string | undefined }> {
+  const indexOptions = {
+    directory: options.state.index,
+    vaultId: keys.vaultIdHex,
+    valueKey: keys.indexValueKey,
+    hashKey: keys.indexHashKey,
+    rootNode: keys.ids.root(options.vaultKeys.vaultId),
+  }
+  let rebuilt: string | undefined
+  try {
+    const index = await LmdbIndex.open(indexOptions)
+    return { index, rebuilt: index.existed ? undefined : 'missing' }
+  } catch (error) {
+    if (!isLatticeError(error, 'damaged-index')) throw error
+    rebuilt = String(error.details['reason'] ?? 'damaged')
+    options.log.warn(loggable(error), 'the index is made anew from the journal')
+  }
+  LmdbIndex.remove(indexOptions.directory)
+  return { index: await LmdbIndex.open(indexOptions), rebuilt }
+}
+
+function openJournal(options: EngineOptions, index: LmdbIndex): Promise<Journal> {
+  return Journal.open({
+    directory: options.state.journal,
+    disk: new NodeDisk(),
+    vaultId: options.vaultKeys.vaultId,
+    durable: index.resume === undefined ? undefined : index.cursor,
+  })
+}
+
+/** What changes while the vault is used. */
+function startLive(options: EngineOptions, stored: Stored, closers: Closer[]): Live {
+  const { journal, content, index, keys, clock, buffers, packs, state } = stored
+  const { vaultId } = options.vaultKeys
+  const { author } = keys
+  const own = index.store.meta.authors.get(author)
+  const committer = new Committer({
+    journal,
+    content,
+    clock,
+    random: new SystemRandom(),
+    vaultId,
+    author,
+    epoch: () => keys.currentEpoch(),
+    localKey: keys.journalKey,
+    nextSeq: own?.length ?? 0,
+    lastTime: { ms: own?.ms ?? 0, counter: own?.counter ?? 0 },
+  })
+  let isClosing = false
+  const marks = () => (isClosing ? packs.marks() : settledMarks(packs.marks()))
+  const checkpointer = new Checkpointer({
+    index,
+    commits: new CommitCuts(committer, journal, marks),
+    content,
+    author,
+    clock,
+    onTrouble: (error) => options.log.error(loggable(error), 'a checkpoint failed'),
+  })
+  closers.push(() => committer.close())
+  closers.push(async () => {
+    isClosing = true
+    await checkpointer.close()
+  })
+  const tree = new LiveTree({
+    store: index.store,
+    queue: watched(committer, checkpointer),
+    ids: keys.ids,
+    author,
+    clock,
+    owner: { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 },
+  })
+  const space = new DiskSpace(state.path, clock)
+  const errors = new ErrnoMapper(({ operation, ino, error }) => {
+    options.log.error({ operation, ino, ...loggable(error) }, 'content cannot be stored or read')
+  })
+  const files = new Files({
+    tree,
+    content,
+    buffers,
+    clock,
+    toErrno: (error, operation, ino) => errors.toErrno(error, operation, ino),
+    spaceBytes: () => space.availableBytes(),
+    refuseWrites: (errno) => buffers.refuseWrites(errno),
+  })
+  tree.setUnsealedContent(files)
+  closers.push(() => files.close())
+  const { readOnly } = options
+  const fileSystem = new FileSystem({ tree, files, buffers, clock, space, readOnly })
+  return { committer, checkpointer, tree, files, fileSystem }
+}
+
+/** The committer's queue; each operation also makes the next checkpoint due. */
+function watched(committer: Committer, checkpointer: Checkpointer): OperationQueue {
+  return {
+    push: (operation) => {
+      const ticket = committer.push(operation)
+      checkpointer.touch()
+      return ticket
+    },
+    unblock: (operation) => committer.unblock(operation),
+    get last() {
+      return committer.last
+    },
+    durable: (ticket) => committer.durable(ticket),
+  }
+}
+
+/** In reverse; the first error is thrown after all were tried. */
+async function closeAll(closers: Closer[]): Promise<void> {
+  let first: unknown
+  for (const close of closers.toReversed()) {
+    try {
+      await close()
+    } catch (error) {
+      first ??= error
+    }
+  }
+  if (first !== undefined) throw first
+}
+

@@ -1,0 +1,154 @@
+// Creating, opening and checking the vault of one state directory: from the paths and the key ring to
+// an engine and back.
+
+import type { CheckFinding } from '../api/client-types.ts'
+import type { Config, VaultEntry } from '../config/config-schema.ts'
+import { defaultConfig } from '../config/config-schema.ts'
+import { vaultDirectory } from '../config/paths.ts'
+import type { Paths } from '../config/paths.ts'
+import type { KeyRing } from '../crypto/key-ring.ts'
+import { phraseOf } from '../crypto/phrase.ts'
+import type { VaultKeys } from '../crypto/vault-keys.ts'
+import type { FileSystem } from '../fs/file-system.ts'
+import type { NativeBuffers } from '../fuse/native-buffers.ts'
+import { Facts } from '../state/facts.ts'
+import { must } from '../util/assert.ts'
+import { toHex } from '../util/bytes.ts'
+import { createVaultKeys, genesisOf } from '../vault/create.ts'
+import { genesisOp } from '../vault/genesis.ts'
+import { checkEngine } from './check.ts'
+import type { CheckReport } from './check.ts'
+import { SystemClock } from './clock.ts'
+import { Engine } from './engine.ts'
+import { isDamage } from './damage.ts'
+import type { Log } from './log.ts'
+import { checkFormat, makeStateDirectory, markFormat } from './state-directory.ts'
+
+/** An open vault, as whoever serves it sees it. */
+export interface ServedVault {
+  readonly directory: string
+  readonly fileSystem: FileSystem
+  readonly buffers: NativeBuffers
+  /** Why changes cannot be stored at present. */
+  readonly trouble: Error | undefined
+  counts(): { files: number; directories: number; contentBytes: number; dirtyBytes: number }
+  sync(): Promise<void>
+  close(): Promise<void>
+}
+
+/**
+ * Makes keys, stores them (`save`), then the state directory with the genesis batch; the format file
+ * comes last, so that a directory is a vault or nothing.
+ */
+export async function createStoredVault(
+  paths: Paths,
+  name: string,
+  ring: KeyRing,
+  save: () => Promise<void>,
+  log: Log,
+): Promise<{ id: string; phrase: string }> {
+  const keys = createVaultKeys(name)
+  const id = toHex(keys.vaultId)
+  ring.put(keys)
+  await save()
+  const path = vaultDirectory(paths, id)
+  const state = await makeStateDirectory(path)
+  const config = defaultConfig()
+  const engine = await Engine.open({ state, vaultKeys: keys, config, readOnly: false, log })
+  try {
+    await commitGenesis(engine, keys)
+  } finally {
+    await engine.close()
+  }
+  await markFormat(path, id)
+  return { id, phrase: phraseOf(must(keys.recoveryEntropy, 'new keys have a phrase')) }
+}
+
+async function commitGenesis(engine: Engine, keys: VaultKeys): Promise<void> {
+  const { sec, nsec } = new SystemClock().now()
+  const ref = { ms: 0, counter: 0, author: engine.keys.author, seq: -1, index: 0, order: 0 }
+  const facts = new Facts(sec, nsec)
+  facts.opCount = 1
+  const operation = { ops: [genesisOp(genesisOf(keys))], refs: [ref], facts, ready: true }
+  await engine.committer.durable(engine.committer.push(operation))
+}
+
+export interface OpenOptions {
+  config: Config
+  readOnly: boolean
+  log: Log
+}
+
+export async function openStoredVault(
+  paths: Paths,
+  entry: VaultEntry,
+  vaultKeys: VaultKeys,
+  options: OpenOptions,
+): Promise<EngineVault> {
+  const state = await checkFormat(vaultDirectory(paths, entry.id), entry.id)
+  const engine = await Engine.open({ state, vaultKeys, ...options })
+  options.log.info({ vault: entry.id, ...engine.report }, 'opened')
+  return new EngineVault(engine)
+}
+
+export class EngineVault implements ServedVault {
+  readonly engine: Engine
+
+  constructor(engine: Engine) {
+    this.engine = engine
+  }
+
+  get directory(): string {
+    return this.engine.state.path
+  }
+
+  get fileSystem(): FileSystem {
+    return this.engine.fileSystem
+  }
+
+  get buffers(): NativeBuffers {
+    return this.engine.buffers
+  }
+
+  get trouble(): Error | undefined {
+    return this.engine.trouble
+  }
+
+  counts(): { files: number; directories: number; contentBytes: number; dirtyBytes: number } {
+    return { ...this.engine.tree.counts(), dirtyBytes: this.engine.buffers.totals().dirtyBytes }
+  }
+
+  sync(): Promise<void> {
+    return this.engine.sync()
+  }
+
+  close(): Promise<void> {
+    return this.engine.close()
+  }
+}
+
+/** Checks the vault that is served, or opens it for that. What does not open is a finding, too. */
+export async function checkStoredVault(
+  paths: Paths,
+  entry: VaultEntry,
+  vaultKeys: VaultKeys,
+  served: ServedVault | undefined,
+  options: { config: Config; readData: boolean; log: Log },
+): Promise<CheckReport> {
+  if (served instanceof EngineVault) return checkEngine(served.engine, options)
+  const startMs = performance.now()
+  let vault: EngineVault
+  try {
+    vault = await openStoredVault(paths, entry, vaultKeys, { ...options, readOnly: true })
+  } catch (error) {
+    if (!isDamage(error)) throw error
+    const finding: CheckFinding = { reason: error.code, where: 'open', message: error.message }
+    const seconds = (performance.now() - startMs) / 1000
+    return { counts: {}, findings: [finding], findingCount: 1, seconds }
+  }
+  try {
+    return await checkEngine(vault.engine, options)
+  } finally {
+    await vault.close()
+  }
+}

@@ -1,0 +1,144 @@
+// Joins the parts that meet in the journal: the committer's barriers as the cuts of checkpoints, and
+// the journal's records as what a replay folds. A cut is told by where to read on, by which records
+// behind that are known already (a commit may overlap the cut), and by how far packs are in the index.
+//
+//   resume   sequence varint ‖ batches through varint + 1 ‖ marks: count varint, (file, bytes) varint …
+
+import { packNumberOf, packWriterOf } from '../chunks/chunk-index-port.ts'
+import type { ChunkIndex } from '../chunks/chunk-index-port.ts'
+import type { PackMark } from '../chunks/pack-store.ts'
+import type { JournalLoose } from '../chunks/seal-loose.ts'
+import { encodeFacts } from '../state/facts.ts'
+import { RecordReader, RecordWriter } from '../state/wire.ts'
+import type { Cut, CutSource } from './checkpoint.ts'
+import type { Committer } from './committer.ts'
+import { decodeJournalBatch } from './journal-batch.ts'
+import type { JournalKeys } from './journal-batch.ts'
+import { JOURNAL_BATCH, JOURNAL_FACTS, JOURNAL_LOOSE, JOURNAL_START } from './ports.ts'
+import type { JournalPort, JournalPosition } from './ports.ts'
+import type { ReplayRecord, ReplaySource } from './rebuild.ts'
+
+/** Where reading goes on after the last checkpoint. */
+export interface Resume {
+  sequence: number
+  /** Batches and facts in records up to this sequence are in the index; -1 = none. */
+  batchesThrough: number
+  marks: PackMark[]
+}
+
+const UNMARKED_PACKS = 2
+
+export function encodeResume({ sequence, batchesThrough, marks }: Resume): Uint8Array {
+  const writer = new RecordWriter()
+  writer.varint(sequence)
+  writer.varint(batchesThrough + 1)
+  writer.varint(marks.length)
+  for (const { file, bytes } of marks) {
+    writer.varint(file)
+    writer.varint(bytes)
+  }
+  return new Uint8Array(writer.view())
+}
+
+export function decodeResume(bytes: Uint8Array): Resume {
+  const reader = new RecordReader(Buffer.from(bytes))
+  const sequence = reader.varint()
+  const batchesThrough = reader.varint() - 1
+  const marks: PackMark[] = []
+  for (let left = reader.varint(); left > 0; left--) {
+    marks.push({ file: reader.varint(), bytes: reader.varint() })
+  }
+  reader.end()
+  return { sequence, batchesThrough, marks }
+}
+
+/**
+ * Marks that hold while sealing goes on: a bundle may be written before an earlier one of its writer
+ * is in the index, so the last packs of each writer are left out and will be read again.
+ */
+export function settledMarks(marks: readonly PackMark[]): PackMark[] {
+  const newest = new Map<number, number>()
+  for (const { file } of marks) {
+    const writer = packWriterOf(file)
+    newest.set(writer, Math.max(newest.get(writer) ?? 0, packNumberOf(file)))
+  }
+  return marks.filter(({ file }) => {
+    return packNumberOf(file) <= (newest.get(packWriterOf(file)) ?? 0) - UNMARKED_PACKS
+  })
+}
+
+export class CommitCuts implements CutSource {
+  readonly #committer: Committer
+  readonly #journal: JournalPort
+  readonly #marks: () => PackMark[]
+
+  /** `marks`: packs that are in the index wholly up to there, at the time of the call. */
+  constructor(committer: Committer, journal: JournalPort, marks: () => PackMark[]) {
+    this.#committer = committer
+    this.#journal = journal
+    this.#marks = marks
+  }
+
+  async cut(): Promise<Cut> {
+    const marks = this.#marks()
+    const { scanFrom, batchesThrough, nextSeq, time } = await this.#committer.barrier()
+    await this.#journal.flush() // loose chunks that the index will name
+    const resume = encodeResume({ sequence: scanFrom.sequence, batchesThrough, marks })
+    return { position: scanFrom.position, batches: nextSeq, ...time, resume }
+  }
+}
+
+export interface JournalReplayOptions {
+  journal: Pick<JournalPort, 'scan' | 'end'>
+  keys: JournalKeys
+  loose: JournalLoose
+  /** Loose chunks that are met go in here. */
+  chunks: ChunkIndex
+  /** Undefined: from the start. */
+  resume: Resume | undefined
+  /** Batches and facts in later records are left out. */
+  through?: number
+  /** Packs that are in the index by now. */
+  marks: () => PackMark[]
+}
+
+/** Records of the journal, opened; loose chunks are brought into the index on the way. */
+export class JournalReplay implements ReplaySource {
+  readonly #options: JournalReplayOptions
+  #sequence = 0
+  /** Loose chunks met. */
+  looseCount = 0
+
+  constructor(options: JournalReplayOptions) {
+    this.#options = options
+  }
+
+  get end(): JournalPosition {
+    return this.#options.journal.end.position
+  }
+
+  *scan(from: JournalPosition): Iterable<ReplayRecord> {
+    const { journal, keys, loose, chunks, resume, through = Infinity } = this.#options
+    const known = resume?.batchesThrough ?? -1
+    const start = resume === undefined ? JOURNAL_START : { position: from, sequence: resume.sequence }
+    for (const record of journal.scan(start)) {
+      if (record.type === JOURNAL_LOOSE) {
+        const { id, location } = loose.open(record.position, record.payload)
+        chunks.put(id, location)
+        this.looseCount += 1
+        continue
+      }
+      if (record.type !== JOURNAL_BATCH && record.type !== JOURNAL_FACTS) continue
+      if (record.sequence <= known || record.sequence > through) continue
+      this.#sequence = record.sequence
+      const { batch, seq, time, facts } = decodeJournalBatch(record, keys)
+      const whole = batch && { author: keys.author, seq, ...time, ops: batch.ops }
+      yield { position: record.position, batch: whole, facts: encodeFacts(facts) }
+    }
+  }
+
+  resumeHere(): Uint8Array {
+    const sequence = this.#sequence
+    return encodeResume({ sequence, batchesThrough: sequence - 1, marks: this.#options.marks() })
+  }
+}
