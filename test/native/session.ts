@@ -47,6 +47,17 @@ async function until(condition: () => boolean): Promise<void> {
   }
 }
 
+/** Numbers below n, the same for the same seed. */
+function randomFrom(seed: number): (n: number) => number {
+  let state = seed >>> 0
+  return (n) => {
+    state = (state + 0x6d2b79f5) >>> 0
+    let z = Math.imul(state ^ (state >>> 15), state | 1)
+    z ^= z + Math.imul(z ^ (z >>> 7), z | 61)
+    return Math.floor((((z ^ (z >>> 14)) >>> 0) / 2 ** 32) * n)
+  }
+}
+
 const sizeOf = async (kernel: FakeKernel, ino: number): Promise<number> =>
   attrAt(await kernel.ok(OP.getattr, ino, body.getattr()), 16).size
 
@@ -406,6 +417,52 @@ void t.test('close: whoever waits is told', async (test) => {
   await kernel.ended
 })
 
+void t.test(`writers, readers, truncations and seals at once, SEED=${SEED}`, async (test) => {
+  // Requests are sent without waiting; the toy seals after a millisecond, fails some jobs, thaws
+  // others, and what is clean is dropped at once. At the end the file must be what the model says.
+  const { kernel, fs } = await pair(test, { sealAfterMs: 1, cleanBytesMax: 1 })
+  const random = randomFrom(SEED)
+  fs.spoil = () => random(3)
+  const ino = await create(kernel, 'a')
+  let model = Buffer.alloc(0)
+  let pending: Promise<unknown>[] = []
+  for (let i = 0; i < 1500; i++) {
+    const offset = random(3) === 0 ? model.length : random(model.length + 20_000)
+    const size = random(8) === 0 ? 1 + random(128 << 10) : 1 + random(9000)
+    const kind = random(20)
+    if (kind < 11) {
+      const bytes = Buffer.alloc(size, i + 1)
+      pending.push(kernel.ok(OP.write, ino, body.write(offset, bytes)))
+      const grown = Buffer.alloc(Math.max(model.length, offset + size))
+      model.copy(grown)
+      bytes.copy(grown, offset)
+      model = grown
+    } else if (kind < 17) {
+      pending.push(kernel.ok(OP.read, ino, body.read(offset, size)))
+    } else if (kind === 17 && model.length > 0) {
+      model = Buffer.from(model.subarray(0, random(model.length)))
+      pending.push(kernel.ok(OP.setattr, ino, body.setattr(FATTR.size, { size: model.length })))
+    } else if (kind === 18) {
+      model.fill(0, Math.min(offset, model.length), Math.min(offset + size, model.length))
+      pending.push(kernel.ok(OP.fallocate, ino, body.fallocate(offset, size, 3)))
+    } else {
+      pending.push(kernel.ok(OP.flush, ino, body.flush()))
+    }
+    if (pending.length < 16) continue
+    await Promise.all(pending)
+    pending = []
+    if (model.length > 4 << 20) model = Buffer.from(model.subarray(0, 1 << 20))
+    await kernel.ok(OP.setattr, ino, body.setattr(FATTR.size, { size: model.length }))
+  }
+  await Promise.all(pending)
+  for (let at = 0; at < model.length; at += 128 << 10) {
+    const found = await kernel.ok(OP.read, ino, body.read(at, 128 << 10))
+    if (!found.equals(model.subarray(at, at + (128 << 10)))) throw new Error(`wrong near ${at}`)
+  }
+  test.equal(await sizeOf(kernel, ino), model.length)
+  test.equal(fs.table.totals()[3], 0, 'nobody is left waiting')
+})
+
 void t.test(`malformed messages never crash, SEED=${SEED}`, async (test) => {
   const { kernel, fs } = await pair(test, { manual: true, lenient: true })
   const ino = await create(kernel, 'a')
@@ -421,11 +478,7 @@ void t.test(`malformed messages never crash, SEED=${SEED}`, async (test) => {
   const lying = kernel.header(OP.getattr, ino, 4_000_000_000n, 4096)
   kernel.raw(lying)
   kernel.raw(Buffer.concat([kernel.header(OP.batchForget, 0, 0n, 48), Buffer.from([255, 255, 255, 255, 0, 0, 0, 0])]))
-  let state = SEED
-  const random = (n: number): number => {
-    state = (Math.imul(state, 1103515245) + 12345) >>> 0
-    return Math.floor((state / 2 ** 32) * n)
-  }
+  const random = randomFrom(SEED)
   const kinds = Object.values(OP).filter((op) => op !== OP.init && op !== OP.destroy)
   for (let i = 0; i < 3000; i++) {
     const junk = Buffer.from(Array.from({ length: random(120) }, () => (random(3) === 0 ? 255 : random(8))))

@@ -56,6 +56,8 @@ export class MemoryFs {
   })
   /** Called for each event, after it was recorded. */
   onEvent: (row: number[]) => void = () => undefined
+  /** What becomes of the next job: 0 all of it is settled, 1 its first half, 2 none. */
+  spoil: () => number = () => 0
   /** Requests of these opcodes are kept, not answered. */
   readonly ignored = new Set<number>()
 
@@ -103,9 +105,7 @@ export class MemoryFs {
     const [kind, ino, a, b] = row as [number, number, number, number]
     if (this.#options.manual !== true) {
       if (kind === 1) this.fillFromBase(ino, a, b)
-      if (kind === 2 && !this.#seal.has(ino)) {
-        this.#seal.set(ino, setTimeout(() => this.seal(ino), this.#options.sealAfterMs ?? 50))
-      }
+      if (kind === 2) this.#sealLater(ino)
       if (kind === 3 || kind === 4 || kind === 5) this.seal(ino)
       if (kind === 6) for (const node of this.nodes.values()) if (node.open) this.seal(node.ino)
     }
@@ -113,10 +113,16 @@ export class MemoryFs {
     this.onEvent(row)
   }
 
+  #sealLater(ino: number): void {
+    if (this.#seal.has(ino)) return
+    this.#seal.set(ino, setTimeout(() => this.seal(ino), this.#options.sealAfterMs ?? 50))
+  }
+
   fillFromBase(ino: number, offset: number, length: number): void {
     const node = this.nodes.get(ino)!
     const bytes = Buffer.alloc(length)
-    node.base.copy(bytes, 0, offset, offset + length)
+    // An old question may reach beyond a base that was cut since: nobody needs that part any more.
+    if (offset < node.base.length) node.base.copy(bytes, 0, offset, offset + length)
     this.table.fill(ino, this.table.baseEpoch(ino), offset, bytes)
   }
 
@@ -127,14 +133,18 @@ export class MemoryFs {
     const node = this.nodes.get(ino)
     const job = this.table.freeze(ino)
     if (node === undefined || job === undefined) return
+    const spoil = this.spoil()
     const base = Buffer.alloc(job[7]!)
     node.base.copy(base, 0, 0, base.length)
+    const thawBegin = spoil === 1 ? Math.floor(base.length / 2) : Infinity
     for (let at = 14; at < job.length; at += 3) {
       const offset = job[at]!
-      this.table.readFrozen(job[0]!, offset, base.subarray(offset, offset + job[at + 1]!))
+      const end = Math.min(offset + job[at + 1]!, thawBegin)
+      if (offset < end) this.table.readFrozen(job[0]!, offset, base.subarray(offset, end))
     }
-    node.base = base
-    this.table.settle(job[0]!, true, Infinity)
+    if (spoil !== 2) node.base = base
+    this.table.settle(job[0]!, spoil !== 2, thawBegin)
+    if (this.table.isDirty(ino)) this.#sealLater(ino)
   }
 
   packed(ino: number): Float64Array {

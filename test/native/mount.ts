@@ -1,0 +1,150 @@
+// A real mount of the toy filesystem: the kernel, the native session and ordinary programs. Root only
+// (mount(2) directly). The server is a child process: nobody who serves a mount may touch it.
+
+import { execFile, spawn, type ChildProcess } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import { mkdtemp, open, readFile, rm, rmdir, stat, truncate, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import t, { type Test } from 'tap'
+import { sessionAddon } from '../../src/fuse/addon.ts'
+
+const exec = promisify(execFile)
+const SERVER = fileURLToPath(new URL('support/mount-server.ts', import.meta.url))
+const skip =
+  process.getuid?.() !== 0
+    ? 'needs root'
+    : !existsSync('/dev/fuse')
+      ? 'needs /dev/fuse'
+      : (false as const)
+
+interface Mounted {
+  dir: string
+  server: ChildProcess
+  /** Unmounts; what the server said at its end: session stats and table totals. */
+  end: () => Promise<{ stats: number[]; totals: number[] }>
+}
+
+async function mounted(test: Test, dirtyBytesMax = 256 << 20): Promise<Mounted> {
+  const dir = await mkdtemp(join(tmpdir(), 'lattice-native-'))
+  const server = spawn(process.execPath, ['--import', 'tsx', SERVER, dir, `${dirtyBytesMax}`], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  let output = ''
+  const closed = new Promise<void>((resolve) => server.once('close', () => resolve()))
+  const ready = new Promise<void>((resolve, reject) => {
+    server.stdout!.on('data', (chunk: Buffer) => {
+      output += chunk.toString()
+      if (output.includes('ready\n')) resolve()
+    })
+    server.once('close', () => reject(new Error('the server ended')))
+  })
+  test.teardown(async () => {
+    await exec('umount', ['-f', '-l', dir]).catch(() => undefined)
+    server.kill('SIGKILL')
+    await closed
+    await rmdir(dir)
+  })
+  await ready
+  const end = async (): Promise<{ stats: number[]; totals: number[] }> => {
+    await exec('umount', [dir])
+    await closed
+    const [stats, totals] = output.trim().split('\n').at(-1)!.split(' ')
+    return { stats: JSON.parse(stats!) as number[], totals: JSON.parse(totals!) as number[] }
+  }
+  return { dir, server, end }
+}
+
+void t.test('programs work in it', { skip, timeout: 60_000 }, async (test) => {
+  const { dir, end } = await mounted(test)
+  const scratch = await mkdtemp(join(tmpdir(), 'lattice-scratch-'))
+  test.teardown(async () => rm(scratch, { recursive: true }))
+  const source = join(scratch, 'source')
+  await writeFile(source, randomBytes(40 << 20))
+
+  await exec('dd', [`if=${source}`, `of=${dir}/big`, 'bs=1M', 'conv=fsync'])
+  await exec('cmp', [source, `${dir}/big`])
+  await exec('dd', [`if=${dir}/big`, `of=${scratch}/direct`, 'bs=1M', 'iflag=direct'])
+  await exec('cmp', [source, `${scratch}/direct`])
+  await exec('dd', [`if=${source}`, `of=${dir}/direct`, 'bs=64k', 'oflag=direct'])
+  await exec('cmp', [source, `${dir}/direct`])
+
+  await truncate(join(dir, 'big'), 1000)
+  test.equal((await stat(join(dir, 'big'))).size, 1000)
+  test.same(await readFile(join(dir, 'big')), (await readFile(source)).subarray(0, 1000))
+  await exec('sh', ['-c', `printf hello > ${dir}/a; printf ' world' >> ${dir}/a`])
+  test.equal(await readFile(join(dir, 'a'), 'utf8'), 'hello world')
+  await exec('sh', ['-c', `printf J | dd of=${dir}/a conv=notrunc bs=1 seek=0`])
+  test.equal(await readFile(join(dir, 'a'), 'utf8'), 'Jello world')
+  await exec('touch', ['-d', '2001-02-03 04:05:06 UTC', join(dir, 'a')])
+  test.equal((await stat(join(dir, 'a'))).mtimeMs, Date.UTC(2001, 1, 3, 4, 5, 6))
+
+  const kept = await open(join(dir, 'gone'), 'w+')
+  await kept.write('still here')
+  await rm(join(dir, 'gone'))
+  test.notOk(existsSync(join(dir, 'gone')))
+  test.equal((await kept.read(Buffer.alloc(20), 0, 20, 0)).bytesRead, 10)
+  await kept.close()
+
+  await exec('cp', ['-a', fileURLToPath(new URL('../../src', import.meta.url)), join(dir, 'tree')])
+  await exec('diff', ['-r', fileURLToPath(new URL('../../src', import.meta.url)), join(dir, 'tree')])
+  await exec('tar', ['-cf', join(dir, 'tree.tar'), '-C', dir, 'tree'])
+  await rm(join(dir, 'tree'), { recursive: true })
+  await exec('tar', ['-xf', join(dir, 'tree.tar'), '-C', dir])
+  await exec('diff', ['-r', fileURLToPath(new URL('../../src', import.meta.url)), join(dir, 'tree')])
+  test.equal(await sessionAddon().probeMount(dir), 0, 'alive')
+  const { stats, totals } = await end()
+  test.ok(stats[5]! > 20, `${stats[5]} writes landed`)
+  test.equal(stats[7], 0, 'nothing was malformed')
+  test.equal(totals[0], 0, 'nothing is left dirty')
+})
+
+void t.test('a shared mapping, written after close', { skip, timeout: 30_000 }, async (test) => {
+  const { dir, end } = await mounted(test)
+  const file = join(dir, 'mapped')
+  await writeFile(file, Buffer.alloc(100_000, 1))
+  const program =
+    'import mmap,sys\nf=open(sys.argv[1],"r+b")\nm=mmap.mmap(f.fileno(),0)\nf.close()\n' +
+    'm[50000:50005]=b"mmap!"\nm.flush()\nm[0:1]=b"Z"\nm.close()\n'
+  const python = await exec('python3', ['-c', program, file]).catch((error: unknown) => error)
+  if (python instanceof Error) return test.skip('no python3 for the mapping')
+  const bytes = await readFile(file)
+  test.equal(bytes.toString('latin1', 50_000, 50_005), 'mmap!')
+  test.equal(bytes[0], 'Z'.charCodeAt(0))
+  await end()
+})
+
+void t.test('a small dirty limit slows writers and loses nothing', { skip, timeout: 60_000 }, async (test) => {
+  const { dir, end } = await mounted(test, 2 << 20)
+  const scratch = await mkdtemp(join(tmpdir(), 'lattice-scratch-'))
+  test.teardown(async () => rm(scratch, { recursive: true }))
+  const source = join(scratch, 'source')
+  await writeFile(source, randomBytes(24 << 20))
+  await Promise.all(['a', 'b', 'c'].map((name) => exec('cp', [source, join(dir, name)])))
+  for (const name of ['a', 'b', 'c']) await exec('cmp', [source, join(dir, name)])
+  await end()
+})
+
+void t.test('a killed server: the mount is dead, and is told so', { skip, timeout: 30_000 }, async (test) => {
+  const { dir, server } = await mounted(test)
+  await writeFile(join(dir, 'a'), 'x')
+  server.kill('SIGKILL')
+  await new Promise((resolve) => server.once('close', resolve))
+  test.equal(await sessionAddon().probeMount(dir), 107, 'ENOTCONN')
+  sessionAddon().unmountDirect(dir, 2)
+  test.equal(await sessionAddon().probeMount(dir), 0, 'the directory beneath')
+  test.throws(() => sessionAddon().unmountDirect(dir, 0), { errno: 22 })
+})
+
+void t.test('errors of mounting are told', async (test) => {
+  const addon = sessionAddon()
+  test.throws(() => addon.mountDirect('x', '/nonexistent/lattice', 'lattice', 0, ''), { code: 'system' })
+  await test.rejects(addon.mountWithHelper('/nonexistent/lattice', 'nosuid'), {
+    code: /no-helper|helper-failed/,
+  })
+  test.equal(addon.sdNotify('/nonexistent/socket', 'READY=1'), 2)
+  test.equal(addon.sdNotify('relative', 'READY=1'), 22)
+})

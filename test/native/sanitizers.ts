@@ -1,0 +1,86 @@
+// The fake-kernel test again, with the addon built under AddressSanitizer (with UndefinedBehavior)
+// and under ThreadSanitizer. Node itself is not instrumented: of the reports only those count in
+// which the addon makes one of the accesses. Skipped, with the reason, where the runtime is missing.
+
+import { execFileSync, spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import t from 'tap'
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+
+function runtime(name: string): string | undefined {
+  try {
+    const path = execFileSync('c++', [`-print-file-name=${name}`], { encoding: 'utf8' }).trim()
+    return path.startsWith('/') && existsSync(path) ? path : undefined
+  } catch {
+    return undefined
+  }
+}
+
+interface Run {
+  code: number | null
+  output: string
+}
+
+async function run(command: string, args: string[], env: Record<string, string>): Promise<Run> {
+  const child = spawn(command, args, { cwd: ROOT, env: { ...process.env, ...env } })
+  const timer = setTimeout(() => child.kill('SIGKILL'), 100_000)
+  let output = ''
+  child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()))
+  child.stderr.on('data', (chunk: Buffer) => (output += chunk.toString()))
+  return new Promise((resolve) => {
+    child.on('close', (code) => {
+      clearTimeout(timer)
+      resolve({ code, output })
+    })
+  })
+}
+
+/** ThreadSanitizer's reports in which the addon itself makes an access or takes a lock. */
+function ownReports(output: string): string[] {
+  return output.split(/^={18}$/m).filter((report) => {
+    if (!report.includes('WARNING: ThreadSanitizer')) return false
+    const stacks = report.split(/\n\s*\n/)
+    return stacks.some((stack) => {
+      const frames = stack.split('\n').filter((line) => /^\s*#\d+ /.test(line))
+      const first = frames.find((line) => !line.includes('libtsan.so'))
+      return first !== undefined && first.includes('lattice-tsan.node') && !/Location|Thread T/.test(stack)
+    })
+  })
+}
+
+const TEST = ['--import', 'tsx', 'test/native/session.ts']
+
+void t.test('AddressSanitizer', { timeout: 200_000 }, async (test) => {
+  const library = runtime('libasan.so')
+  if (library === undefined) return test.skip('libasan is not installed')
+  const built = await run('sh', ['native/build.sh'], { LATTICE_SANITIZE: 'address' })
+  if (built.code !== 0) test.comment(built.output)
+  test.equal(built.code, 0, 'it builds')
+  const { code, output } = await run(process.execPath, TEST, {
+    LD_PRELOAD: library,
+    LATTICE_ADDON: `${ROOT}native/build/lattice-asan.node`,
+    ASAN_OPTIONS: 'detect_leaks=0:abort_on_error=0',
+    UBSAN_OPTIONS: 'print_stacktrace=1',
+  })
+  if (code !== 0) test.comment(output.slice(-4000))
+  test.equal(code, 0)
+  test.notMatch(output, /AddressSanitizer|runtime error/)
+})
+
+void t.test('ThreadSanitizer', { timeout: 200_000 }, async (test) => {
+  const library = runtime('libtsan.so')
+  if (library === undefined) return test.skip('libtsan is not installed')
+  const built = await run('sh', ['native/build.sh'], { LATTICE_SANITIZE: 'thread' })
+  if (built.code !== 0) test.comment(built.output)
+  test.equal(built.code, 0, 'it builds')
+  const { code, output } = await run(process.execPath, TEST, {
+    LD_PRELOAD: library,
+    LATTICE_ADDON: `${ROOT}native/build/lattice-tsan.node`,
+    TSAN_OPTIONS: 'report_signal_unsafe=0:exitcode=0',
+  })
+  if (code !== 0) test.comment(output.slice(-4000))
+  test.equal(code, 0)
+  test.same(ownReports(output), [])
+})
