@@ -86,10 +86,6 @@ export class FileSealer {
     return file.working.changed || this.#ports.buffers.isDirty(file.ino)
   }
 
-  unsealed(): OpenFile[] {
-    return [...this.#dirty.values()]
-  }
-
   forget(file: OpenFile): void {
     file.dirtySinceMs = undefined
     this.#dirty.delete(file.ino)

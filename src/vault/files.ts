@@ -171,10 +171,13 @@ export class Files implements UnsealedContent, BufferEvents {
    * all
    *  the others were tried. */
   async syncAll(): Promise<void> {
-    const files = this.#sealer.unsealed().filter((file) => this.#mayPut(file))
-    const results = await Promise.allSettled(
-      files.map(async (file) => this.#sealer.seal(file, SEAL_URGENT)),
-    )
+    // Every file is asked: events that tell of dirt may still be on their way.
+    const waiting: Promise<void>[] = []
+    for (const file of this.#files.values()) {
+      if (!this.#sealer.isUnsealed(file) || !this.#mayPut(file)) continue
+      waiting.push(this.#sealer.seal(file, SEAL_URGENT))
+    }
+    const results = await Promise.allSettled(waiting)
     await this.fsyncNames()
     for (const result of results) if (result.status === 'rejected') throw result.reason
   }
@@ -356,22 +359,28 @@ export class Files implements UnsealedContent, BufferEvents {
     this.#sealer.forget(file)
   }
 
-  /** Gives up the content of an orphan that nobody has open; what a rename waits for is put first.
-   * */
+  /** Gives up the content of an orphan that nobody has open; what a rename waits for is put
+   *  first. */
   #discard(ino: Ino): void {
     const file = this.#files.get(ino)
     if (file === undefined) return
     if (!file.lock.tryLock()) {
-      void file.lock.run(() => undefined).then(() => this.#discard(ino))
+      // Inside the lock, not after it: two that take turns at trying would never end.
+      void file.lock.run(() => this.#discardLocked(file))
       return
     }
     try {
-      if (file.promised || !this.#isAbandoned(ino)) return
-      const job = this.#buffers.attrs(ino) === undefined ? undefined : this.#buffers.freeze(ino)
-      if (job !== undefined) this.#buffers.settle(job.job, true, Number.MAX_SAFE_INTEGER)
-      this.#drop(file)
+      this.#discardLocked(file)
     } finally {
       file.lock.unlock()
     }
+  }
+
+  #discardLocked(file: OpenFile): void {
+    const { ino } = file
+    if (file.closed || file.promised || !this.#isAbandoned(ino)) return
+    const job = this.#buffers.attrs(ino) === undefined ? undefined : this.#buffers.freeze(ino)
+    if (job !== undefined) this.#buffers.settle(job.job, true, Number.MAX_SAFE_INTEGER)
+    this.#drop(file)
   }
 }
