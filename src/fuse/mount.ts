@@ -144,7 +144,7 @@ function mountAsRoot(directory: string, options: MountOptions): number {
   if (!options.dev) flags |= MS_NODEV
   const words = ['default_permissions', `max_read=${PAGES_BYTES_MAX}`]
   if (options.allowOther) words.push('allow_other')
-  return sessionAddon().mountDirect('lattice', directory, 'fuse.lattice', flags, words.join(','))
+  return sessionAddon().mountDirect('lattice', directory, 'lattice', flags, words.join(','))
 }
 
 async function clearDeadMount(directory: string): Promise<void> {
