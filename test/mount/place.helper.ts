@@ -151,6 +151,12 @@ export class Place {
     this.#child = undefined
   }
 
+  /** Mounts after a kill; lattice clears the dead mount by itself, others need help. */
+  async recover(): Promise<void> {
+    if (this.kind === 'gocryptfs') spawnSync('umount', ['-l', this.directory])
+    await this.mount()
+  }
+
   isAlive(): boolean {
     const child = this.#child
     return child !== undefined && child.exitCode === null && child.signalCode === null

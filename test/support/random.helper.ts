@@ -14,6 +14,10 @@ export function testRandom(): TestRandom {
   const seed = Number.isInteger(fromEnvironment) && process.env['SEED'] !== undefined
     ? fromEnvironment
     : Math.floor(Math.random() * 2 ** 31)
+  return seededRandom(seed)
+}
+
+export function seededRandom(seed: number): TestRandom {
   let state = seed | 0
   const next = (): number => {
     state = (state + 0x9e3779b9) | 0

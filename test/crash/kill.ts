@@ -1,0 +1,36 @@
+// timeoutSeconds: 240
+// runAlone: true
+// kill -9 of the daemon in the middle of work, again and again: what was promised is there, the rest
+// is a prefix, replaced files are whole. ROUNDS=300 for a long run (bench/soak-kill.ts), SEED replays
+// the choices of a run (not its timing). `PLACE=gocryptfs` tries the test itself.
+
+import t from 'tap'
+import { testRandom } from '../support/random.helper.ts'
+import { noMount, Place, temporaryDirectory } from '../mount/place.helper.ts'
+import { runRounds } from './rounds.helper.ts'
+
+const rounds = Number(process.env['ROUNDS'] ?? 25)
+
+t.test('killed in the middle of work', { skip: noMount() ?? false }, async (t) => {
+  const { seed } = testRandom()
+  t.comment(`SEED=${seed}`)
+  const base = temporaryDirectory(t)
+  const place = await Place.open(t, { base })
+  const outcome = await runRounds({
+    rounds,
+    seed,
+    directory: place.directory,
+    outside: base,
+    workMs: [150, 1800],
+    crash: () => place.kill(),
+    recover: () => place.recover(),
+    errors: ['ENOTCONN', 'ECONNABORTED', 'EIO'],
+    say: (line) => t.comment(line),
+  })
+  t.same(outcome.faults, [], 'every state found may be found')
+  t.ok(outcome.withWorkInFlight * 2 >= rounds, `work in flight: ${outcome.withWorkInFlight} rounds`)
+  t.equal(outcome.damageRefused, outcome.damageTried, 'the oracle refuses damaged copies')
+  t.ok(outcome.damageTried >= rounds, 'and was shown some')
+  t.comment(`${outcome.issuedOps} operations, ${outcome.lostNames} names lost by the kills`)
+  await place.unmount()
+})
