@@ -38,7 +38,6 @@ export interface LmdbIndexOptions {
 
 interface Frozen {
   generation: Generation
-  meta: StateMeta
   /** Encoded and sealed; undefined until then. */
   writes: Write[] | undefined
 }
@@ -116,7 +115,7 @@ export class LmdbIndex implements StateIndex {
   freeze(): void {
     const generation = this.store.freeze()
     this.chunks.freeze()
-    this.#frozen = { generation, meta: this.store.meta.copy(), writes: undefined }
+    this.#frozen = { generation, writes: undefined }
   }
 
   thaw(): void {
@@ -128,7 +127,8 @@ export class LmdbIndex implements StateIndex {
 
   async write(position: JournalPosition, author: AuthorId, cut: Cut): Promise<void> {
     const frozen = must(this.#frozen, 'write: nothing is frozen')
-    const { generation, meta } = frozen
+    const { generation } = frozen
+    const meta = must(generation.meta, 'write: no counters')
     if (frozen.writes === undefined) {
       frozen.writes = []
       await this.#writer.prepare(generation, frozen.writes)

@@ -29,6 +29,8 @@ export class DirectoryChanges {
 
 export class Generation {
   readonly epoch: number
+  /** The counters as they were when it was frozen. */
+  meta: StateMeta | undefined = undefined
   /** null: the ino names no node any more. */
   readonly nodes = new Map<number, NodeRecord | null>()
   readonly hidden = new Map<NodeId, NodeRecord | null>()
@@ -87,6 +89,7 @@ export class Overlay implements Store {
   freeze(): Generation {
     assert(this.#frozen === undefined, 'a generation is frozen already')
     this.#frozen = this.#current
+    this.#frozen.meta = this.meta.copy()
     this.#current = new Generation(this.#frozen.epoch + 1)
     return this.#frozen
   }
@@ -170,6 +173,10 @@ export class Overlay implements Store {
     if (frozen !== undefined) last = appendAdded(out, last, max, frozen, current)
     if (current !== undefined) appendAdded(out, last, max, current, undefined)
     return out
+  }
+
+  frozenMeta(record: NodeRecord): StateMeta | undefined {
+    return this.#frozen?.epoch === record.epoch ? this.#frozen.meta : undefined
   }
 
   edit(record: NodeRecord): NodeRecord {

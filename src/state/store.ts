@@ -24,6 +24,8 @@ export interface Base {
 export interface Store extends Base {
   /** Counters of the state, live. */
   readonly meta: StateMeta
+  /** The counters that a running checkpoint will write, if it writes this very record. */
+  frozenMeta(record: NodeRecord): StateMeta | undefined
   /** The record as one that may be changed: itself, or a copy that has taken its place. */
   edit(record: NodeRecord): NodeRecord
   /** A new shown node, or one whose ino changed: adds it under record.ino and maps its id. */

@@ -85,6 +85,11 @@ export class BlockedRenames {
       copy.mtimeNsec = mtimeNsec
     }
     if (shown?.winner?.ref === ref) this.#store.meta.contentBytes += grown
+    const { record } = blocked
+    const frozen = this.#store.frozenMeta(record)
+    if (frozen !== undefined && record.ino !== 0 && record.winner?.ref === ref) {
+      frozen.contentBytes += grown
+    }
   }
 
   #seal(ino: Ino, unsealed: UnsealedContent): void {

@@ -276,7 +276,8 @@ export class LiveTree implements Tree {
       const facts = new Facts(attr.ctimeSec, attr.ctimeNsec)
       facts.kind = FACTS_TIMES
       facts.values.push(ino)
-      this.#run([], facts)
+      // an explicit time set since the rename would win over the put that was filled
+      this.#run(attrOps(record, this.#changesOf(record, ATTR_MTIME, attr)), facts)
       return
     }
     assert(record.kind === KIND_FILE, 'put: not a file')
