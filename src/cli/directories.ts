@@ -5,6 +5,8 @@ import { basename, dirname, join, resolve } from 'node:path'
 import { callerDirectory } from '../config/paths.ts'
 import { LatticeError, errnoName, fromSystemError } from '../util/errors.ts'
 
+const MAY_BE_NEW_OR_DEAD = ['ENOENT', 'ENOTDIR', 'ENOTCONN', 'ECONNABORTED']
+
 /**
  * Absolute, symbolic links resolved. The last part need not exist, and may be a dead mount. Throws
  * 'mountpoint-missing' when its parent does not exist, 'usage' for what cannot be a path.
@@ -17,7 +19,7 @@ export async function resolveDirectory(argument: string): Promise<string> {
   try {
     return await realpath(absolute)
   } catch (error) {
-    if (!['ENOENT', 'ENOTCONN', 'ENOTDIR'].includes(errnoName(error) ?? '')) {
+    if (!MAY_BE_NEW_OR_DEAD.includes(errnoName(error) ?? '')) {
       throw fromSystemError(error, `${absolute} cannot be reached`)
     }
   }

@@ -15,7 +15,7 @@ import type { Paths } from '../config/paths.ts'
 import { ensurePrivateDirectory } from '../config/private-files.ts'
 import { runSelfTests } from '../crypto/self-test.ts'
 import { sessionAddon } from '../fuse/addon.ts'
-import { isMountPoint, prepareMountPoint, unmountDirectory } from '../fuse/mount.ts'
+import { isDeadMount, isMountPoint, prepareMountPoint, unmountDirectory } from '../fuse/mount.ts'
 import { LatticeError, errnoName, fromSystemError, isLatticeError } from '../util/errors.ts'
 import { Mutex } from '../util/mutex.ts'
 import { DirectoryLock } from '../vault/lock.ts'
@@ -26,8 +26,6 @@ import { MountedVault } from './mounted-vault.ts'
 import { checkStoredVault, createStoredVault, openStoredVault } from './open-vault.ts'
 import { refuseNested } from './placement.ts'
 import { versionInfo } from './version.ts'
-
-const ENOTCONN = 107
 
 export class Daemon implements Control {
   readonly #paths: Paths
@@ -172,7 +170,7 @@ export class Daemon implements Control {
 
   clearDeadMount(directory: string): Promise<void> {
     return this.#change(async () => {
-      if ((await sessionAddon().probeMount(directory)) === ENOTCONN) {
+      if (isDeadMount(await sessionAddon().probeMount(directory))) {
         await unmountDirectory(directory, true)
         return
       }
@@ -295,7 +293,7 @@ export class Daemon implements Control {
       if (errnoName(error) === 'ENOTDIR') {
         throw new LatticeError('mountpoint-not-directory', `${directory} is below a file`)
       }
-      const there = ['EEXIST', 'ENOTCONN'].includes(errnoName(error) ?? '')
+      const there = ['EEXIST', 'ENOTCONN', 'ECONNABORTED'].includes(errnoName(error) ?? '')
       if (!there) throw fromSystemError(error, `${directory} cannot be made`)
     }
     await prepareMountPoint(directory)

@@ -15,6 +15,7 @@ const FUSE_DEVICE = '/dev/fuse'
 const HELPER = 'fusermount3'
 const UMOUNT = 'umount'
 const ENOTCONN = 107
+const ECONNABORTED = 103 // of a call that was in flight when the daemon died
 const ENOENT = 2
 const EBUSY = 16
 const EPERM = 1
@@ -32,6 +33,11 @@ export interface MountOptions {
   /** Device nodes and setuid programs work (root only). */
   dev: boolean
   suid: boolean
+}
+
+/** Whether probeMount() found a mount whose daemon is gone. */
+export function isDeadMount(errno: number): boolean {
+  return errno === ENOTCONN || errno === ECONNABORTED
 }
 
 /** Turns `-o` words into options; returns the words that lattice does not know. */
@@ -57,7 +63,7 @@ export function parseMountOptions(words: string[], into: MountOptions): string[]
  */
 export async function prepareMountPoint(directory: string): Promise<void> {
   const state = await sessionAddon().probeMount(directory)
-  if (state === ENOTCONN) await clearDeadMount(directory)
+  if (isDeadMount(state)) await clearDeadMount(directory)
   else if (state === ENOENT) {
     throw new LatticeError('mountpoint-missing', `${directory} does not exist`, {
       hint: 'create it, or let lattice mount create it inside an existing directory',
@@ -149,7 +155,7 @@ function mountAsRoot(directory: string, options: MountOptions): number {
 
 async function clearDeadMount(directory: string): Promise<void> {
   await unmountDirectory(directory, true).catch(() => undefined) // the next look tells
-  if ((await sessionAddon().probeMount(directory)) === ENOTCONN) {
+  if (isDeadMount(await sessionAddon().probeMount(directory))) {
     throw new LatticeError('mountpoint-busy', `${directory} holds a dead mount that stays`, {
       hint: `as the user who mounted it: ${HELPER} -u -z ${directory}; or as root: umount -l ${directory}`,
     })

@@ -43,8 +43,13 @@ export function cannotMount(): string | undefined {
   return existsSync('/dev/fuse') ? undefined : '/dev/fuse does not exist'
 }
 
-/** argv of the command line: compiled when that is fresh, else from TypeScript. */
+/**
+ * argv of the command line: compiled when that is fresh, else from TypeScript. LATTICE_MAIN names
+ * another compiled main.js.
+ */
 export function latticeCommand(): string[] {
+  const named = process.env['LATTICE_MAIN']
+  if (named !== undefined && named !== '') return [process.execPath, named]
   if (isCompiled()) return [process.execPath, join(checkout, 'dist/cli/main.js')]
   const loader = import.meta.resolve('tsx')
   return [process.execPath, '--import', loader, join(checkout, 'src/cli/main.ts')]
