@@ -27,6 +27,7 @@ const DIRTY_COLUMNS = 14
 const EVENT_COLUMNS = 5
 const PIECE_COLUMNS = 6
 const ROWS_PER_TAKE = 256
+const KEEP_ALIVE_MS = 2 ** 30
 
 const FETCH_RESULTS: readonly FetchResult[] = ['filled', 'stale', 'damaged', 'io-error']
 const STATES: readonly OverlayExtent['state'][] = ['dirty', 'frozen', 'clean']
@@ -44,6 +45,8 @@ export class NativeBuffers implements FileBuffers {
   readonly #dirtyRows = new Float64Array(DIRTY_COLUMNS * ROWS_PER_TAKE)
   readonly #eventRows = new Float64Array(EVENT_COLUMNS * ROWS_PER_TAKE)
   readonly #fetches = new Map<number, (result: FetchResult) => void>()
+  /** Referenced while a fetch is under way: the table's own wake does not keep the process. */
+  readonly #keepAlive = setInterval(() => undefined, KEEP_ALIVE_MS).unref()
   #events: BufferEvents | undefined
   #refusal = 0
   #closed = false
@@ -91,6 +94,7 @@ export class NativeBuffers implements FileBuffers {
     if (kind === 8) {
       const settle = this.#fetches.get(a)
       this.#fetches.delete(a)
+      if (this.#fetches.size === 0) this.#keepAlive.unref()
       settle?.(must(FETCH_RESULTS[b], 'fetch result'))
       return
     }
@@ -110,6 +114,7 @@ export class NativeBuffers implements FileBuffers {
     if (this.#closed) return
     this.#closed = true
     this.table.close()
+    clearInterval(this.#keepAlive)
     for (const settle of this.#fetches.values()) settle('stale')
     this.#fetches.clear()
   }
@@ -268,6 +273,7 @@ export class NativeBuffers implements FileBuffers {
     const id = this.table.fetch(ino, epoch, rows)
     return new Promise((resolve) => {
       this.#fetches.set(id, resolve)
+      this.#keepAlive.ref()
     })
   }
 

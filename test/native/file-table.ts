@@ -1,42 +1,20 @@
-// The native file table against its TypeScript twin: the differential fuzzer of FileBuffers drives
-// both through the port. Small files first (all paths of the interval map), then large ones that
-// cross arenas and slabs. SEED=n replays.
+// The native file table through its port: limits, fetches of sealed bundles, workers. That its bytes and
+// states are right is shown by the differential fuzzer, test/vault/buffers-fuzz.ts.
 
-import t from 'tap'
+import { randomBytes } from 'node:crypto'
+import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Worker } from 'node:worker_threads'
+import t, { type Test } from 'tap'
+import { BundleBuilder } from '../../src/chunks/bundle.ts'
+import type { ChunkId } from '../../src/chunks/chunk-id.ts'
+import { CODEC_RAW } from '../../src/chunks/compress.ts'
+import { addonPath } from '../../src/crypto/native.ts'
 import { NativeBuffers } from '../../src/fuse/native-buffers.ts'
-import type { Ino } from '../../src/vault/buffers.ts'
-import { Driver, SEED, makeSide, twinSide, type Side } from '../vault/buffers-fuzz.ts'
+import type { Ino, ReadPiece } from '../../src/vault/buffers.ts'
 
 const GIB = 1024 ** 3
-
-function nativeSide(): { side: Side; close: () => void } {
-  const buffers = new NativeBuffers({ dirtyBytesMax: 4 * GIB, cleanBytesMax: GIB })
-  return {
-    side: makeSide('native', buffers, () => buffers.drain()),
-    close: () => buffers.close(),
-  }
-}
-
-async function fuzz(rounds: number, steps: number, sizeMax: number, strict: boolean): Promise<void> {
-  for (let round = 0; round < rounds; round++) {
-    const { side, close } = nativeSide()
-    try {
-      await new Driver(twinSide(), side, { inos: 2, steps, sizeMax, strict }, SEED + round).run()
-    } finally {
-      close()
-    }
-  }
-}
-
-void t.test(`twin against native, small files, SEED=${SEED}`, async (test) => {
-  await fuzz(150, 120, 512, true)
-  test.pass('they agree')
-})
-
-void t.test(`twin against native, large files, SEED=${SEED}`, async (test) => {
-  await fuzz(6, 60, 12 * 1024 * 1024, false)
-  test.pass('they agree')
-})
 
 void t.test('limits: the writer above the dirty limit is told to wait, pressure is raised', (test) => {
   const buffers = new NativeBuffers({ dirtyBytesMax: 100_000, cleanBytesMax: 1 })
@@ -69,6 +47,140 @@ void t.test('limits: the writer above the dirty limit is told to wait, pressure 
   test.throws(() => buffers.zero(ino, 2 ** 53, 1, true))
   test.throws(() => buffers.truncate(ino, -1))
   test.end()
+})
+
+interface Packed {
+  buffers: NativeBuffers
+  fd: number
+  bytes: Buffer
+  sealed: Uint8Array
+  /** A piece of the plaintext at the same offset of the file. */
+  piece: (offset: number, length: number) => ReadPiece
+}
+
+/** A file of 600 KB whose base is one bundle in a pack; `spoil` may damage the sealed bytes. */
+function packedFile(test: Test, ino: Ino, spoil: (sealed: Buffer) => void = () => undefined): Packed {
+  const epochId = randomBytes(8)
+  const key = randomBytes(32)
+  const bytes = randomBytes(600_000)
+  const builder = new BundleBuilder()
+  for (let at = 0; at < bytes.length; at += 200_000) {
+    const chunk = bytes.subarray(at, at + 200_000)
+    const id = randomBytes(32).toString('latin1') as unknown as ChunkId
+    if (!builder.add(id, chunk, CODEC_RAW, chunk.length)) throw new Error('it does not fit')
+  }
+  const who = { vaultId: randomBytes(16), epochId, sealer: randomBytes(32), key }
+  const sealed = Buffer.from(builder.finish(who, 'full').sealed)
+  spoil(sealed)
+  const dir = mkdtempSync(join(tmpdir(), 'lattice-fetch-'))
+  writeFileSync(join(dir, 'pack'), Buffer.concat([Buffer.alloc(1000, 7), sealed]))
+  const fd = openSync(join(dir, 'pack'), 'r')
+  const buffers = new NativeBuffers({ dirtyBytesMax: GIB, cleanBytesMax: GIB })
+  buffers.setBundleKey(epochId, key)
+  buffers.attach(ino, { ...EMPTY, sizeBytes: bytes.length })
+  buffers.openData(ino)
+  test.teardown(() => {
+    buffers.close()
+    closeSync(fd)
+    rmSync(dir, { recursive: true })
+  })
+  const piece = (offset: number, length: number): ReadPiece => {
+    const { length: bundleBytes } = sealed
+    return { kind: 'bundle', offset, length, fd, bundleOffset: 1000, bundleBytes, plainOffset: offset }
+  }
+  return { buffers, fd, bytes, sealed, piece }
+}
+
+void t.test('fetch opens exactly what a plan names', async (test) => {
+  const ino = 3 as Ino
+  const { buffers, bytes, piece } = packedFile(test, ino)
+  test.equal(buffers.read(ino, 0, 10), undefined)
+  const epoch = buffers.baseEpoch(ino)
+  test.equal(await buffers.fetch(ino, epoch, [piece(100_000, 4096)]), 'filled')
+  test.same(buffers.read(ino, 100_000, 4096), bytes.subarray(100_000, 104_096))
+  test.equal(buffers.totals().cleanBytes, 4096)
+  buffers.write(ino, 5000, Buffer.alloc(100, 1))
+  const plan: ReadPiece[] = [
+    piece(0, 16_384),
+    piece(16_384, 183_616),
+    piece(200_000, 200_000),
+    { kind: 'bytes', offset: 400_000, bytes: bytes.subarray(400_000, 400_500) },
+    piece(400_500, 199_500),
+  ]
+  test.equal(await buffers.fetch(ino, epoch, plan), 'filled')
+  const expected = Buffer.from(bytes)
+  expected.fill(1, 5000, 5100)
+  test.ok(expected.equals(buffers.read(ino, 0, 600_000)!), 'newer bytes stay')
+  buffers.truncate(ino, 700_000)
+  test.same(Buffer.from(buffers.read(ino, 599_990, 100)!), Buffer.concat([bytes.subarray(-10), Buffer.alloc(90)]))
+  test.equal(await buffers.fetch(ino, epoch + 1, plan), 'stale')
+  test.equal(await buffers.fetch(ino, epoch, []), 'filled')
+  await test.rejects(buffers.fetch(ino, epoch, [piece(0, 0)]), { code: 'invalid' })
+  await test.rejects(buffers.fetch(ino, epoch, [piece(0, 2 ** 21)]), { code: 'invalid' })
+})
+
+void t.test('fetch: damage is a result', async (test) => {
+  const flips = [0, 1, 18, 26, 58, 61, 62, 80, 81, 90_000, 110_000]
+  for (const at of flips) {
+    const ino = 3 as Ino
+    const damaged = packedFile(test, ino, (sealed) => {
+      sealed[at]! ^= 1
+    })
+    const { buffers, piece } = damaged
+    const epoch = buffers.baseEpoch(ino)
+    test.equal(await buffers.fetch(ino, epoch, [piece(0, 200_000)]), 'damaged', `byte ${at}`)
+    test.equal(buffers.read(ino, 0, 10), undefined, 'nothing was filled')
+  }
+  const { buffers, fd, sealed, piece, bytes } = packedFile(test, 3 as Ino)
+  const epoch = buffers.baseEpoch(3 as Ino)
+  const whole = piece(0, 4096) as Extract<ReadPiece, { kind: 'bundle' }>
+  const wrong = [
+    { ...whole, bundleOffset: 999 },
+    { ...whole, bundleOffset: 900_000_000 },
+    { ...whole, bundleBytes: sealed.length - 20_000 },
+    { ...whole, bundleBytes: 90 },
+    { ...whole, bundleBytes: 2 ** 22 },
+    { ...whole, plainOffset: 1_048_000 },
+  ]
+  for (const plan of wrong) {
+    test.equal(await buffers.fetch(3 as Ino, epoch, [plan]), 'damaged')
+  }
+  const closed = openSync(addonPath(), 'r')
+  closeSync(closed)
+  test.equal(await buffers.fetch(3 as Ino, epoch, [{ ...whole, fd: 9999 }]), 'io-error')
+  test.equal(await buffers.fetch(3 as Ino, epoch, [{ ...whole, fd }]), 'filled')
+  test.same(buffers.read(3 as Ino, 0, 4096), bytes.subarray(0, 4096))
+})
+
+void t.test('a worker reads what is frozen, and may end at any time', async (test) => {
+  const buffers = new NativeBuffers({ dirtyBytesMax: GIB, cleanBytesMax: GIB })
+  test.teardown(() => buffers.close())
+  const ino = 9 as Ino
+  const bytes = randomBytes(3_000_000)
+  buffers.attach(ino, EMPTY)
+  buffers.openData(ino)
+  buffers.write(ino, 0, bytes)
+  const { job } = buffers.freeze(ino)!
+  const worker = new Worker(
+    `const { createRequire } = require('node:module')
+     const { parentPort, workerData } = require('node:worker_threads')
+     const addon = require(workerData.path)
+     const table = addon.openFileTable(workerData.handle)
+     const into = Buffer.alloc(3_000_000)
+     table.readFrozen(workerData.job, 0, into)
+     parentPort.postMessage(into)
+     const mine = addon.createFileTable()
+     mine.onWake(() => undefined)
+     const [fd] = addon.socketPair()
+     const session = addon.createSession({ fd, table: mine, readOnly: false, onWake: () => undefined,
+       maxWriteBytes: 1048576, lifetimeSec: 1 })`,
+    { eval: true, workerData: { path: addonPath(), handle: buffers.handle, job } },
+  )
+  for (let i = 0; i < 50; i++) buffers.write(ino, i * 1000, Buffer.alloc(500, i))
+  const [message] = (await new Promise((resolve) => worker.once('message', (m) => resolve([m])))) as [Uint8Array]
+  test.ok(bytes.equals(message))
+  await worker.terminate()
+  test.pass('terminated with a live session')
 })
 
 const EMPTY = {

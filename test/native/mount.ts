@@ -102,15 +102,15 @@ void t.test('programs work in it', { skip, timeout: 60_000 }, async (test) => {
   test.equal(totals[0], 0, 'nothing is left dirty')
 })
 
-void t.test('a shared mapping, written after close', { skip, timeout: 30_000 }, async (test) => {
+const noPython = !existsSync('/usr/bin/python3') && 'needs python3 for the mapping'
+void t.test('a shared mapping, written after close', { skip: skip || noPython, timeout: 30_000 }, async (test) => {
   const { dir, end } = await mounted(test)
   const file = join(dir, 'mapped')
   await writeFile(file, Buffer.alloc(100_000, 1))
   const program =
     'import mmap,sys\nf=open(sys.argv[1],"r+b")\nm=mmap.mmap(f.fileno(),0)\nf.close()\n' +
     'm[50000:50005]=b"mmap!"\nm.flush()\nm[0:1]=b"Z"\nm.close()\n'
-  const python = await exec('python3', ['-c', program, file]).catch((error: unknown) => error)
-  if (python instanceof Error) return test.skip('no python3 for the mapping')
+  await exec('python3', ['-c', program, file])
   const bytes = await readFile(file)
   test.equal(bytes.toString('latin1', 50_000, 50_005), 'mmap!')
   test.equal(bytes[0], 'Z'.charCodeAt(0))
@@ -136,7 +136,7 @@ void t.test('a killed server: the mount is dead, and is told so', { skip, timeou
   test.equal(await sessionAddon().probeMount(dir), 107, 'ENOTCONN')
   sessionAddon().unmountDirect(dir, 2)
   test.equal(await sessionAddon().probeMount(dir), 0, 'the directory beneath')
-  test.throws(() => sessionAddon().unmountDirect(dir, 0), { errno: 22 })
+  test.throws(() => sessionAddon().unmountDirect(dir, 0), { code: 'system' })
 })
 
 void t.test('errors of mounting are told', async (test) => {

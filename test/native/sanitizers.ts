@@ -9,12 +9,13 @@ import t from 'tap'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 
-function runtime(name: string): string | undefined {
+/** The path of a sanitizer's library, or ''. */
+function runtime(name: string): string {
   try {
     const path = execFileSync('c++', [`-print-file-name=${name}`], { encoding: 'utf8' }).trim()
-    return path.startsWith('/') && existsSync(path) ? path : undefined
+    return path.startsWith('/') && existsSync(path) ? path : ''
   } catch {
-    return undefined
+    return ''
   }
 }
 
@@ -52,14 +53,15 @@ function ownReports(output: string): string[] {
 
 const TEST = ['--import', 'tsx', 'test/native/session.ts']
 
-void t.test('AddressSanitizer', { timeout: 200_000 }, async (test) => {
-  const library = runtime('libasan.so')
-  if (library === undefined) return test.skip('libasan is not installed')
+const asan = runtime('libasan.so')
+const tsan = runtime('libtsan.so')
+
+void t.test('AddressSanitizer', { timeout: 200_000, skip: asan === '' && 'no libasan' }, async (test) => {
   const built = await run('sh', ['native/build.sh'], { LATTICE_SANITIZE: 'address' })
   if (built.code !== 0) test.comment(built.output)
   test.equal(built.code, 0, 'it builds')
   const { code, output } = await run(process.execPath, TEST, {
-    LD_PRELOAD: library,
+    LD_PRELOAD: asan,
     LATTICE_ADDON: `${ROOT}native/build/lattice-asan.node`,
     ASAN_OPTIONS: 'detect_leaks=0:abort_on_error=0',
     UBSAN_OPTIONS: 'print_stacktrace=1',
@@ -69,14 +71,12 @@ void t.test('AddressSanitizer', { timeout: 200_000 }, async (test) => {
   test.notMatch(output, /AddressSanitizer|runtime error/)
 })
 
-void t.test('ThreadSanitizer', { timeout: 200_000 }, async (test) => {
-  const library = runtime('libtsan.so')
-  if (library === undefined) return test.skip('libtsan is not installed')
+void t.test('ThreadSanitizer', { timeout: 200_000, skip: tsan === '' && 'no libtsan' }, async (test) => {
   const built = await run('sh', ['native/build.sh'], { LATTICE_SANITIZE: 'thread' })
   if (built.code !== 0) test.comment(built.output)
   test.equal(built.code, 0, 'it builds')
   const { code, output } = await run(process.execPath, TEST, {
-    LD_PRELOAD: library,
+    LD_PRELOAD: tsan,
     LATTICE_ADDON: `${ROOT}native/build/lattice-tsan.node`,
     TSAN_OPTIONS: 'report_signal_unsafe=0:exitcode=0',
   })
