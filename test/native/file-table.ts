@@ -16,6 +16,21 @@ import type { Ino, ReadPiece } from '../../src/vault/buffers.ts'
 
 const GIB = 1024 ** 3
 
+const EMPTY = {
+  mode: 0o100644,
+  nlink: 1,
+  uid: 0,
+  gid: 0,
+  rdev: 0,
+  sizeBytes: 0,
+  atimeSec: 0,
+  atimeNsec: 0,
+  mtimeSec: 0,
+  mtimeNsec: 0,
+  ctimeSec: 0,
+  ctimeNsec: 0,
+}
+
 void t.test('limits: the writer above the dirty limit is told to wait, pressure is raised', (test) => {
   const buffers = new NativeBuffers({ dirtyBytesMax: 100_000, cleanBytesMax: 1 })
   test.teardown(() => buffers.close())
@@ -182,18 +197,3 @@ void t.test('a worker reads what is frozen, and may end at any time', async (tes
   await worker.terminate()
   test.pass('terminated with a live session')
 })
-
-const EMPTY = {
-  mode: 0o100644,
-  nlink: 1,
-  uid: 0,
-  gid: 0,
-  rdev: 0,
-  sizeBytes: 0,
-  atimeSec: 0,
-  atimeNsec: 0,
-  mtimeSec: 0,
-  mtimeNsec: 0,
-  ctimeSec: 0,
-  ctimeNsec: 0,
-}
