@@ -9,7 +9,7 @@
 #include <cerrno>
 #include <cstring>
 
-#include "table-bundle.h"
+#include "bundle.h"
 #include "table.h"
 
 namespace lattice {
@@ -59,7 +59,7 @@ void Table::set_bundle_key(const std::string& epoch_id, const uint8_t key[32]) {
 
 bool Table::bundle_key(const uint8_t* epoch_id, uint8_t key[32]) {
   std::lock_guard lock(keys_mutex_);
-  const auto it = keys_.find(std::string(reinterpret_cast<const char*>(epoch_id), kEpochIdBytes));
+  const auto it = keys_.find(std::string(reinterpret_cast<const char*>(epoch_id), kBundleEpochBytes));
   if (it == keys_.end()) return false;
   std::memcpy(key, it->second.data(), 32);
   return true;
@@ -118,39 +118,36 @@ void Table::run_fetch_task(const std::shared_ptr<Fetch>& fetch, size_t begin, si
 int Table::open_group(uint64_t ino, uint64_t epoch, const BundlePiece* pieces, size_t count) {
   const BundlePiece& first = pieces[0];
   const BundlePiece& last = pieces[count - 1];
-  SegmentSpan span;
-  if (!SegmentSpan::of(first.bundle_bytes, first.plain_offset,
-                       last.plain_offset + last.length - first.plain_offset, &span)) {
+  BundleRange range;
+  if (!bundle_range(first.bundle_bytes, first.plain_offset,
+                    last.plain_offset + last.length - first.plain_offset, &range)) {
     return damaged;
   }
   if (base_epoch(ino) != epoch) return stale;
   // The header and the segments; one read when they are close together.
   thread_local std::vector<uint8_t> sealed;
-  const bool together = span.sealed_offset <= kBundleHeaderBytes + kSealedSegmentBytes;
-  const size_t lead = together ? span.sealed_offset : kBundleHeaderBytes;
-  sealed.resize(lead + span.sealed_bytes);
+  const bool together = range.sealed_offset <= kBundleHeaderBytes + kSealedSegmentBytes;
+  const size_t lead = together ? range.sealed_offset : kBundleHeaderBytes;
+  sealed.resize(lead + range.sealed_bytes);
   int error = pread_all(first.fd, sealed.data(), together ? sealed.size() : lead,
                         first.bundle_offset);
   if (error == 0 && !together) {
-    error = pread_all(first.fd, sealed.data() + lead, span.sealed_bytes,
-                      first.bundle_offset + span.sealed_offset);
+    error = pread_all(first.fd, sealed.data() + lead, range.sealed_bytes,
+                      first.bundle_offset + range.sealed_offset);
   }
   if (error != 0) return error == EBADMSG ? damaged : io_error;
 
-  BundleHeader header;
   uint8_t key[32];
-  if (!BundleHeader::parse(sealed.data(), first.bundle_bytes, &header)) return damaged;
-  if (!bundle_key(header.epoch_id(), key)) return damaged;
-  ArenaRef arena = arena_new(span.plain_bytes);
+  if (!bundle_header_ok(sealed.data(), first.bundle_bytes)) return damaged;
+  if (!bundle_key(sealed.data() + kBundleEpochAt, key)) return damaged;
+  ArenaRef arena = arena_new(range.plain_bytes);
   if (!arena) return io_error;
-  const bool opened = aead_open_segments(
-      key, header.nonce_prefix(), header.bytes, kBundleHeaderBytes, sealed.data() + lead,
-      span.sealed_bytes, span.first, header.segments(), arena->data);
+  const bool opened = bundle_open(key, sealed.data(), range, sealed.data() + lead, arena->data);
   wipe(key, sizeof key);
   if (!opened) return damaged;
-  arena->fill = static_cast<uint32_t>(span.plain_bytes);
+  arena->fill = static_cast<uint32_t>(range.plain_bytes);
   for (size_t i = 0; i < count; i++) {
-    const uint64_t pos = span.skip + (pieces[i].plain_offset - first.plain_offset);
+    const uint64_t pos = pieces[i].plain_offset - range.plain_offset;
     const Outcome outcome = fill_arena(ino, epoch, pieces[i].offset, pieces[i].length, arena,
                                        static_cast<uint32_t>(pos));
     if (outcome != Outcome::ok) return outcome == Outcome::refused ? stale : io_error;

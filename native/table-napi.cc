@@ -6,8 +6,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "bundle.h"
 #include "napi-waker.h"
-#include "table-bundle.h"
 
 namespace lattice {
 
@@ -421,7 +421,7 @@ napi_value set_bundle_key(napi_env env, napi_callback_info info) {
   Call<2> c;
   Bytes epoch, key;
   if (!c.load(env, info) || !c.bytes(0, &epoch) || !c.bytes(1, &key)) return nullptr;
-  if (epoch.size != kEpochIdBytes || key.size != 32) {
+  if (epoch.size != kBundleEpochBytes || key.size != 32) {
     return throw_invalid(env, "setBundleKey: epoch id of 8 bytes, key of 32");
   }
   c.table->set_bundle_key(std::string(reinterpret_cast<char*>(epoch.data), epoch.size), key.data);
