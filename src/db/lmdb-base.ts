@@ -22,6 +22,8 @@ export const ENTRY_EMBEDS = 1
 
 /** Decoded records and entries kept: about 1 KiB each. */
 const CACHE_HALF_COUNT = 8192
+/** Names known to be missing: a creation looks its name up several times. */
+const MISSING_HALF_COUNT = 256
 
 export class LmdbBase implements Base {
   readonly #environment: IndexEnvironment
@@ -30,6 +32,7 @@ export class LmdbBase implements Base {
   readonly #reader = new RecordReader(Buffer.alloc(0))
   readonly #nodes = new HalvesCache<number, NodeRecord>(CACHE_HALF_COUNT)
   readonly #entries = new HalvesCache<string, Entry>(CACHE_HALF_COUNT)
+  readonly #missing = new HalvesCache<string, true>(MISSING_HALF_COUNT)
   readonly #inos = new HalvesCache<NodeId, number>(CACHE_HALF_COUNT)
 
   constructor(environment: IndexEnvironment, keys: IndexKeys, codec: RecordCodec) {
@@ -66,8 +69,12 @@ export class LmdbBase implements Base {
     const cacheKey = entryKey(parent, name)
     const cached = this.#entries.get(cacheKey)
     if (cached !== undefined) return cached
+    if (this.#missing.get(cacheKey)) return undefined
     const found = this.#environment.get(this.#keys.name(parent, name))
-    if (found === undefined) return undefined
+    if (found === undefined) {
+      this.#missing.set(cacheKey, true)
+      return undefined
+    }
     const cookie = readU64(found, 0) ?? 0
     const entry = this.#readEntry(parent, cookie, true)
     if (entry === undefined || entry.name !== name) {
@@ -124,8 +131,10 @@ export class LmdbBase implements Base {
   }
 
   settleEntry(parent: number, name: Name, entry: Entry | null): void {
-    if (entry === null) this.#entries.delete(entryKey(parent, name))
-    else this.#entries.set(entryKey(parent, name), entry)
+    const cacheKey = entryKey(parent, name)
+    this.#missing.delete(cacheKey)
+    if (entry === null) this.#entries.delete(cacheKey)
+    else this.#entries.set(cacheKey, entry)
   }
 
   #readEntry(parent: number, cookie: number, nodes: boolean): Entry | undefined {

@@ -129,7 +129,8 @@ export class Fold {
   #make(op: Op & { kind: 'mk' }, ref: OpRef, facts: Facts): void {
     if (kindOfId(op.node) !== op.nodeKind) return this.#void('bad-kind')
     if (!isName(op.name)) return this.#void('bad-name')
-    if (this.#find(op.node) !== undefined) return this.#void('duplicate-id')
+    // an op of this moment has an id that was just minted
+    if (ref.seq >= 0 && this.#find(op.node) !== undefined) return this.#void('duplicate-id')
     const record = new NodeRecord(0, op.node, op.nodeKind)
     record.epoch = -1 // in no table yet
     record.atimeSec = record.mtimeSec = record.ctimeSec = facts.sec
