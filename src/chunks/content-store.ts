@@ -207,7 +207,6 @@ export class SealedContentStore implements ContentStore {
   /** Opens every bundle of a pack whole and checks every rule and every chunk's id. */
   *verifyPack(file: number): Generator<PackDamage> {
     const { packs, idKey, bundleKey } = this.#options
-    const before = packs.damage.length
     for (const { bundleOffset, bundleBytes } of packs.records(file)) {
       try {
         const header = packs.header(file, bundleOffset, bundleBytes)
@@ -223,7 +222,7 @@ export class SealedContentStore implements ContentStore {
         yield { file, offset: bundleOffset, reason: error.code }
       }
     }
-    yield* packs.damage.slice(before)
+    yield* packs.damage.filter((damage) => damage.file === file)
   }
 
   /** Ids of all chunks that the content names, nodes of its tree included. */

@@ -2,10 +2,10 @@
 // scans. Writers (pack-writer.ts) live elsewhere, perhaps in other threads, and report what they
 // wrote with grew().
 //
-// On open, the newest pack of each writer is looked through from where it was last known durable: a
-// torn tail behind that is cut (its records do not count, and nobody appends to the file again), a
-// broken record before it is reported as damage. Older packs were made durable before the next one
-// was begun; its header tells their valid length.
+// On open, the newest pack of each writer (and any that a failing disk made it abandon) is looked
+// through from where it was last known durable: a torn tail behind that is cut (its records do not
+// count, and nobody appends to the file again), a broken record before it is reported as damage. The
+// valid length of other packs stands in the header of the pack that followed.
 
 import fs from 'node:fs'
 import { join } from 'node:path'
@@ -18,7 +18,7 @@ import { packFileOf, packNumberOf, packWriterOf } from './chunk-index-port.ts'
 import type { ChunkLocation } from './chunk-index-port.ts'
 import type { PackDisk, PackFile } from './pack-disk.ts'
 import { BLOCK_BYTES, NO_PACK, parsePackHeader, scanPack } from './pack-layout.ts'
-import type { PackRecord } from './pack-layout.ts'
+import type { PackHeader, PackRecord } from './pack-layout.ts'
 import { packName } from './pack-writer.ts'
 
 /** A broken place in a pack; `offset` counts from the start of the file. */
@@ -224,35 +224,39 @@ export class PackStore {
       .filter((name) => /^\d{8}\.pack$/.test(name))
       .map((name) => Number(name.slice(0, 8)))
       .toSorted((a, b) => a - b)
-    let newest: number | undefined
+    const open = new Set<number>() // nobody has told their valid length
     for (const number of numbers) {
       const file = packFileOf(writer, number)
-      const path = this.#pathOf(file)
-      const pack = disk.open(path, 'read')
+      const pack = disk.open(this.#pathOf(file), 'read')
       try {
         const sizeBytes = pack.sizeBytes()
-        const header = this.#checkHeader(pack, file, sizeBytes)
-        if (header === undefined) continue // reported, or torn before anything was durable
-        this.#packs.set(file, { validBytes: sizeBytes, damaged: false })
+        const header = this.#checkHeader(pack, file, sizeBytes, marks.get(file) ?? 0)
+        if (header === 'torn') continue
+        this.#packs.set(file, { validBytes: sizeBytes, damaged: header === 'damaged' })
+        open.add(file)
+        if (typeof header === 'string' || header.previousNumber === NO_PACK) continue
         const before = packFileOf(writer, header.previousNumber)
-        if (this.#packs.has(before)) this.#closePack(before, header.previousBytes)
-        newest = file
+        this.#closePack(before, header.previousBytes)
+        open.delete(before)
       } finally {
         pack.close()
       }
     }
-    if (newest !== undefined) await this.#recover(newest, marks.get(newest) ?? 0)
+    for (const file of open) await this.#recover(file, marks.get(file) ?? 0)
   }
 
   /** An older pack: its valid length is what its successor says. */
   #closePack(file: number, validBytes: number): void {
     const pack = this.#packs.get(file)
-    assert(pack !== undefined, 'unknown pack')
+    if (pack === undefined) {
+      if (validBytes > 0) this.#report(file, 0, 'missing')
+      return
+    }
     if (pack.validBytes < validBytes) this.#report(file, pack.validBytes, 'too short')
     pack.validBytes = Math.min(pack.validBytes, validBytes)
   }
 
-  /** The newest pack of a writer: finds and cuts a torn tail, and makes the rest durable. */
+  /** A pack that no other followed: finds and cuts a torn tail, and makes the rest durable. */
   async #recover(file: number, durableBytes: number): Promise<void> {
     const pack = this.#packs.get(file)
     assert(pack !== undefined, 'unknown pack')
@@ -273,20 +277,28 @@ export class PackStore {
     }
   }
 
-  #checkHeader(pack: PackFile, file: number, sizeBytes: number) {
+  /** The header; 'torn' when nothing of the pack was ever durable, 'damaged' (reported) otherwise. */
+  #checkHeader(
+    pack: PackFile,
+    file: number,
+    sizeBytes: number,
+    durableBytes: number,
+  ): PackHeader | 'torn' | 'damaged' {
     const block = new Uint8Array(BLOCK_BYTES)
     const count = pack.readSync(0, block)
     const header = parsePackHeader(block.subarray(0, count))
-    if (typeof header !== 'string') {
-      const { vaultId, writer, number } = header
-      const isOurs = Buffer.compare(vaultId, this.#options.vaultId) === 0
-      if (isOurs && packFileOf(writer, number) === file) return header
-      this.#report(file, 0, 'of another vault or place')
-      return undefined
+    if (typeof header === 'string') {
+      const read = (offset: number, into: Uint8Array): number => pack.readSync(offset, into)
+      const { records } = scanPack(read, BLOCK_BYTES, sizeBytes, sizeBytes)
+      const isTorn = durableBytes === 0 && records.every((record) => record.durableBytes === 0)
+      if (isTorn && header !== 'version') return 'torn'
+      this.#report(file, 0, header)
+      return 'damaged'
     }
-    // A pack whose header never became durable holds nothing that anybody relies on.
-    if (sizeBytes > BLOCK_BYTES || header === 'version') this.#report(file, 0, header)
-    return undefined
+    const isOurs = Buffer.compare(header.vaultId, this.#options.vaultId) === 0
+    if (isOurs && packFileOf(header.writer, header.number) === file) return header
+    this.#report(file, 0, 'of another vault or place')
+    return 'damaged'
   }
 
   #report(file: number, offset: number, reason: string): void {

@@ -63,6 +63,7 @@ type Unit<Tag> = {
   /** Where it was written: pack number and offset; -1 = nowhere yet. */
   number: number
   offset: number
+  isDurable: boolean
 }
 type Pack = { file: PackFile; number: number; endBytes: number; durableBytes: number }
 
@@ -122,8 +123,7 @@ export class PackWriter<Tag> {
     const at = slab.usedBytes + RECORD_HEADER_BYTES
     assert(bundle.byteOffset === slab.bytes.byteOffset + at, 'add: not the memory of room()')
     if (this.#open === undefined) {
-      const begin = slab.usedBytes
-      this.#open = { slab, begin, end: begin, records: [], number: -1, offset: -1 }
+      this.#open = newUnit(slab)
       slab.units++
     }
     const checksum = bundleChecksum(bundle)
@@ -213,6 +213,7 @@ export class PackWriter<Tag> {
 
   async #create(): Promise<Pack> {
     const { disk, directory, vaultId, writer } = this.#options
+    disk.makeDirectory(join(directory, '..'))
     disk.makeDirectory(directory)
     for (;;) {
       const number = this.#nextNumber++
@@ -244,8 +245,7 @@ export class PackWriter<Tag> {
     try {
       await this.#syncPack()
     } catch {
-      // Nobody knows what of the pack arrived, and a second sync would not tell: write it anew.
-      this.#retire()
+      // Once more, in another pack; after that it is the next caller's turn.
       await this.#rehome()
       await this.#syncPack()
     }
@@ -256,23 +256,36 @@ export class PackWriter<Tag> {
     assert(pack !== undefined, 'sync without a pack')
     const { disk, directory } = this.#options
     const { endBytes } = pack
-    await pack.file.sync()
-    if (this.#isDirectoryDirty) {
-      await disk.syncDirectory(directory)
-      await disk.syncDirectory(join(directory, '..'))
-      this.#isDirectoryDirty = false
+    try {
+      await pack.file.sync()
+      if (this.#isDirectoryDirty) {
+        await disk.syncDirectory(directory)
+        await disk.syncDirectory(join(directory, '..'))
+        this.#isDirectoryDirty = false
+      }
+    } catch (error) {
+      // Nobody knows what of the pack arrived, and a second sync would not tell.
+      this.#retire()
+      throw error
     }
     pack.durableBytes = endBytes
-    for (const unit of this.#undurable) unit.slab.units--
+    for (const unit of this.#undurable) {
+      unit.isDurable = true
+      unit.slab.units--
+    }
     this.#undurable = []
   }
 
   /** No more is written to the current pack. */
   #retire(): void {
     if (this.#pack === undefined) return
+    this.#pack.file.close()
+    if (this.#pack.durableBytes === 0) {
+      this.#pack = undefined // nothing of it counts: the next pack follows the one before
+      return
+    }
     this.#previousNumber = this.#pack.number
     this.#previousBytes = this.#pack.durableBytes
-    this.#pack.file.close()
     this.#pack = undefined
   }
 
@@ -285,7 +298,8 @@ export class PackWriter<Tag> {
       for (const unit of units) await this.#write(unit)
     } catch (error) {
       this.#retire()
-      this.#undurable = units
+      // A rotation on the way may have made some of them durable.
+      this.#undurable = units.filter((unit) => !unit.isDurable)
       throw error
     }
     for (const unit of units) this.#report(unit)
@@ -319,6 +333,11 @@ export class PackWriter<Tag> {
     slab.usedBytes = 0
     return slab
   }
+}
+
+function newUnit<Tag>(slab: Slab): Unit<Tag> {
+  const begin = slab.usedBytes
+  return { slab, begin, end: begin, records: [], number: -1, offset: -1, isDurable: false }
 }
 
 export function packName(number: number): string {
