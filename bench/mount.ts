@@ -3,7 +3,7 @@
 // are printed, then one JSON line per row. CPU counts the serving process (until it is quiet) and
 // the client.
 //
-// npm run bench -- mount [--rounds 3] [--size-mib 1024] [--dir DIR] [--rows write,read,…]
+// npm run bench -- mount [--rounds 3] [--size-mib 1024] [--dir DIR] [--rows 'write,read cold,…']
 // Needs root (drop_caches, umount), gocryptfs, git, sqlite3, tar.
 
 import { execFileSync, spawnSync } from 'node:child_process'
@@ -215,7 +215,7 @@ function prepareRandom(): void {
 async function main(): Promise<void> {
   prepareRandom()
   const selected = rows.filter(
-    (row) => values.rows === '' || values.rows.split(',').some((word) => row.name.includes(word)),
+    (row) => values.rows === '' || values.rows.split(',').includes(row.name),
   )
   const samples = new Map(
     selected.map((row) => [row, new Map<string, Sample[]>()] as const),
@@ -226,6 +226,7 @@ async function main(): Promise<void> {
     for (const row of selected) {
       for (const system of systems) {
         const sample = await measure(system, row)
+        console.error(`${row.name}, ${system.name}: ${figure(row, sample).toPrecision(4)} ${row.unit}`)
         const bySystem = samples.get(row)
         bySystem?.set(system.name, [...(bySystem.get(system.name) ?? []), sample])
       }
