@@ -1,5 +1,5 @@
-// What goes over the control socket, as JSON: HTTP on a unix socket, /api/v1/… . Shared by server and
-// client; errors are RFC 9457 problem documents with lattice's reason and exit code.
+// What goes over the control socket, as JSON: HTTP on a unix socket, /api/v1/… . Shared by server
+// and client; errors are RFC 9457 problem documents with lattice's reason and exit code.
 
 export const API_PREFIX = '/api/v1'
 

@@ -94,7 +94,8 @@ export class ControlClient {
         'content-type': 'application/json',
         'content-length': Buffer.byteLength(body),
       }
-      const options = { socketPath, method, path: `${API_PREFIX}${path}`, headers, agent: this.#agent }
+      const agent = this.#agent
+      const options = { socketPath, method, path: `${API_PREFIX}${path}`, headers, agent }
       const outgoing = request(options, (response) => {
         collect(response).then(
           (text) => resolve({ status: response.statusCode ?? 500, text }),
@@ -136,7 +137,8 @@ function parseJson(text: string): unknown {
   try {
     return text === '' ? undefined : (JSON.parse(text) as unknown)
   } catch (cause) {
-    throw new LatticeError('internal', 'the daemon answered with something that is not JSON', { cause })
+    const message = 'the daemon answered with something that is not JSON'
+    throw new LatticeError('internal', message, { cause })
   }
 }
 

@@ -1,5 +1,5 @@
-// Errors as RFC 9457 problem documents: the reason of a LatticeError with its sentence and hint. The
-// message of anything else stays in the daemon's log: it may name what nobody else should read.
+// Errors as RFC 9457 problem documents: the reason of a LatticeError with its sentence and hint.
+// The message of anything else stays in the daemon's log: it may name what nobody else should read.
 
 import { STATUS_CODES } from 'node:http'
 import { exitCodeOf } from '../config/exit-codes.ts'

@@ -72,8 +72,12 @@ export class ControlServer {
     this.#socket = socket
   }
 
-  /** Listens. A socket that a killed daemon left is replaced: the caller holds the daemon's lock. */
-  static async open(socket: string, control: Control, events: ServerEvents): Promise<ControlServer> {
+  /** Listens. A socket that a killed daemon left is replaced: the caller has the daemon's lock. */
+  static async open(
+    socket: string,
+    control: Control,
+    events: ServerEvents,
+  ): Promise<ControlServer> {
     const app = fastify({
       logger: false,
       bodyLimit: API_BODY_BYTES_MAX,
@@ -121,8 +125,10 @@ function addRoutes(app: FastifyInstance, control: Control): void {
   app.get(at('/version'), () => control.version())
   app.get(at('/status'), () => control.status())
   app.get(at('/vaults'), async () => (await control.status()).vaults)
-  app.post<{ Body: Api.CreateVaultRequest }>(at('/vaults'), { schema: { body: CREATE } }, (request) =>
-    control.createVault(request.body),
+  app.post<{ Body: Api.CreateVaultRequest }>(
+    at('/vaults'),
+    { schema: { body: CREATE } },
+    (request) => control.createVault(request.body),
   )
   app.post<Id & { Body: Api.MountRequest }>(
     at('/vaults/:id/mount'),

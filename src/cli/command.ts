@@ -1,5 +1,5 @@
-// What a command is: a row of the table in commands.ts, and a module with run(), loaded only when the
-// command is called, so that `lattice version` does not wait for what others need.
+// What a command is: a row of the table in commands.ts, and a module with run(), loaded only when
+// the command is called, so that `lattice version` does not wait for what others need.
 
 import type { Paths } from '../config/paths.ts'
 import type { Output } from './output.ts'

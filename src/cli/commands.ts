@@ -16,8 +16,8 @@ export const COMMANDS: readonly CommandSpec[] = [
     name: 'init',
     summary: 'create a vault, without mounting it',
     description:
-      'Creates a vault that is recorded for DIR (default: the current directory) and will be mounted ' +
-      'there. The first vault also makes the key file, protected by a passphrase.',
+      'Creates a vault that is recorded for DIR (default: the current directory) and will be ' +
+      'mounted there. The first vault also makes the key file, protected by a passphrase.',
     arguments: [{ name: 'dir', required: false, summary: 'where it will be mounted' }],
     options: [PASSPHRASE_OPTION, JSON_OPTION],
     examples: [['lattice init ~/Vault', 'create a vault for ~/Vault']],
@@ -27,15 +27,16 @@ export const COMMANDS: readonly CommandSpec[] = [
     name: 'mount',
     summary: 'mount a vault on a directory; a new one where none is recorded',
     description:
-      'Mounts the vault that is recorded for DIR, or creates one and says so. A missing DIR is made ' +
-      '(0700), a missing parent is an error. Returns when the directory can be used; a daemon in the ' +
-      'background serves it until it is unmounted. Mounting again after a crash needs nothing else.',
+      'Mounts the vault that is recorded for DIR, or creates one and says so. A missing DIR is ' +
+      'made (0700), a missing parent is an error. Returns when the directory can be used; a ' +
+      'daemon in the background serves it until it is unmounted. Mounting again after a crash ' +
+      'needs nothing else.',
     arguments: [{ name: 'dir', required: true, summary: 'an empty directory, or a new one' }],
     options: [
       { flags: '-f, --foreground', summary: 'serve in this process, until Ctrl-C or umount' },
       { flags: '-r, --read-only', summary: 'refuse every change' },
       { flags: '--allow-other', summary: 'let other users enter; permissions apply' },
-      { flags: '-o, --options <words>', summary: 'mount options: ro, allow_other; root: dev, suid' },
+      { flags: '-o, --options <words>', summary: 'mount options: ro, allow_other, dev, suid' },
       PASSPHRASE_OPTION,
       JSON_OPTION,
     ],
@@ -78,8 +79,8 @@ export const COMMANDS: readonly CommandSpec[] = [
     name: 'check',
     summary: 'verify what is stored',
     description:
-      'Reads the journal, the packs and the index of the vault, rebuilds the state from the journal ' +
-      'and compares. Exits with 26 when something is wrong.',
+      'Reads the journal, the packs and the index of the vault, rebuilds the state from the ' +
+      'journal and compares. Exits with 26 when something is wrong.',
     arguments: [{ name: 'dir', required: false, summary: 'one vault; without it, all' }],
     options: [
       { flags: '--read-data', summary: 'also open every chunk and verify its hash' },
@@ -109,8 +110,8 @@ export const COMMANDS: readonly CommandSpec[] = [
     name: 'key restore',
     summary: 'write a new key file from a recovery phrase',
     description:
-      'For a forgotten passphrase: the 24 words open the keys of their vault in the key file, and a ' +
-      'new key file with a new passphrase is written. The old one is kept beside it.',
+      'For a forgotten passphrase: the 24 words open the keys of their vault in the key file, ' +
+      'and a new key file with a new passphrase is written. The old one is kept beside it.',
     arguments: [],
     options: [
       { flags: '--phrase-file <file>', summary: 'file with the 24 words (- is standard input)' },

@@ -1,5 +1,5 @@
-// Creating a vault, as `init` and `mount` do it: passphrase if the key file is new, what was made, and
-// the recovery phrase once, on a terminal only.
+// Creating a vault, as `init` and `mount` do it: passphrase if the key file is new, what was made,
+// and the recovery phrase once, on a terminal only.
 
 import type { ControlClient } from '../api/client.ts'
 import type { CreateVaultResult, Status } from '../api/client-types.ts'
@@ -30,8 +30,8 @@ export async function createVault(
 /** On the terminal itself; never on stdout, which may be a file. */
 function showPhrase(phrase: string): void {
   process.stderr.write(
-    `\nRecovery phrase of this vault. Write it down: it opens the vault without the passphrase.\n\n` +
-      `${phraseLines(phrase).join('\n')}\n\n`,
+    '\nRecovery phrase of this vault. Write it down: it opens the vault without the ' +
+      `passphrase.\n\n${phraseLines(phrase).join('\n')}\n\n`,
   )
 }
 

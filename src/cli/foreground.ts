@@ -1,5 +1,5 @@
-// `mount --foreground`: the daemon runs in the command line's own process, so that a service manager
-// or a terminal holds it. The only place where the command line loads the daemon.
+// `mount --foreground`: the daemon runs in the command line's own process, so that a service
+// manager or a terminal holds it. The only place where the command line loads the daemon.
 
 import type { Paths } from '../config/paths.ts'
 

@@ -8,7 +8,9 @@ import { withKeyAccess } from './passphrase.ts'
 export async function run(context: Context): Promise<undefined> {
   await withDaemon(context.paths, async (client) => {
     const { keys } = await client.status()
-    const { phrases } = await withKeyAccess(context, keys, (access) => client.recoveryPhrases(access))
+    const { phrases } = await withKeyAccess(context, keys, (access) =>
+      client.recoveryPhrases(access),
+    )
     const lines = phrases.flatMap(({ vault, phrase }) => [`${vault}:`, ...phraseLines(phrase)])
     context.output.result({ phrases }, lines)
   })

@@ -16,10 +16,13 @@ export async function run(context: Context): Promise<undefined> {
   }
   const phrase = await readSecretFile(file, 'recovery phrase')
   const access = await newPassphrase(context)
-  const result = await withDaemon(context.paths, (client) => client.restoreKeys({ phrase, ...access }))
+  const result = await withDaemon(context.paths, (client) =>
+    client.restoreKeys({ phrase, ...access }),
+  )
   if (access.passphrase === undefined) output.warning(UNPROTECTED_WARNING)
   if (result.missing.length > 0) {
-    output.warning(`still without keys, restore them by their own phrases: ${result.missing.join(', ')}`)
+    const names = result.missing.join(', ')
+    output.warning(`still without keys, restore them by their own phrases: ${names}`)
   }
   output.result(result, [
     `the key file ${result.keyFile} opens: ${result.restored.join(', ')}`,

@@ -21,8 +21,9 @@ function buildProgram(): Command {
   program.helpCommand(false)
   const help = newCommand(program.command('help [command...]'))
   help.description('help on a command; `help exit-codes`').action(async (words: string[]) => {
-    if (words.join(' ') === 'exit-codes') exitCode = await (await import('./help-codes.ts')).run(output)
-    else findCommand(program, words).outputHelp()
+    if (words.join(' ') !== 'exit-codes') return findCommand(program, words).outputHelp()
+    const { run } = await import('./help-codes.ts')
+    exitCode = await run(output)
   })
   return program
 }
@@ -79,7 +80,9 @@ function findCommand(program: Command, words: readonly string[]): Command {
   let found = program
   for (const word of words) {
     const next = found.commands.find((c) => c.name() === word || c.aliases().includes(word))
-    if (next === undefined) throw new LatticeError('usage', `there is no command ${words.join(' ')}`)
+    if (next === undefined) {
+      throw new LatticeError('usage', `there is no command ${words.join(' ')}`)
+    }
     found = next
   }
   return found

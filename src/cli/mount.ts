@@ -1,5 +1,5 @@
-// `lattice mount DIR`: the vault recorded for DIR, or a new one. In the background the daemon serves
-// it; with --foreground this process becomes the daemon.
+// `lattice mount DIR`: the vault recorded for DIR, or a new one. In the background the daemon
+// serves it; with --foreground this process becomes the daemon.
 
 import { ControlClient } from '../api/client.ts'
 import type { MountRequest, MountResult, Status } from '../api/client-types.ts'

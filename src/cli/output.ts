@@ -1,5 +1,6 @@
 // What the user sees: results on stdout, everything else on stderr; with --json one document on
-// stdout and errors as one JSON line on stderr. Text from outside has its control characters escaped.
+// stdout and errors as one JSON line on stderr. Text from outside has its control characters
+// escaped.
 
 import { exitCodeOf } from '../config/exit-codes.ts'
 import { LatticeError, fromSystemError } from '../util/errors.ts'

@@ -1,6 +1,6 @@
 // Where a passphrase comes from: --passphrase-file, LATTICE_PASSPHRASE_FILE, or a prompt on the
-// terminal. Never an argument, never the environment itself. Without a terminal and without a file a
-// new key file stands unprotected, which is said, and an existing one asks for its passphrase.
+// terminal. Never an argument, never the environment itself. Without a terminal and without a file
+// a new key file stands unprotected, which is said, and an existing one asks for its passphrase.
 
 import { readFile } from 'node:fs/promises'
 import type { KeyAccess, KeyInfo } from '../api/client-types.ts'
@@ -76,7 +76,8 @@ export async function readSecretFile(named: string, what: string): Promise<strin
     throw fromSystemError(error, `the ${what} file ${path} cannot be read`)
   }
   if (bytes.length > PASSPHRASE_BYTES_MAX) {
-    throw new LatticeError('too-large', `the ${what} file has more than ${PASSPHRASE_BYTES_MAX} bytes`)
+    const message = `the ${what} file has more than ${PASSPHRASE_BYTES_MAX} bytes`
+    throw new LatticeError('too-large', message)
   }
   return bytes.toString('utf8')
 }

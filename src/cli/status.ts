@@ -25,14 +25,15 @@ export async function run(context: Context): Promise<undefined> {
 
 function lines(status: Status, running: boolean): string[] {
   const { daemon, keys } = status
-  const age = Math.round((Date.now() - daemon.startedMs) / 1000)
+  const age = durationText(Math.round((Date.now() - daemon.startedMs) / 1000))
   const process = running
-    ? `running, process ${daemon.pid}, for ${durationText(age)}, ${bytesText(daemon.rssBytes)} of RAM`
+    ? `running, process ${daemon.pid}, for ${age}, ${bytesText(daemon.rssBytes)} of RAM`
     : 'not running'
   const vaults = status.vaults.flatMap(vaultLines)
+  const keyFile = `${keys.file} (${keysText(keys.protection)})`
   return [
     `daemon   ${process}`,
-    `keys     ${keys.state === 'absent' ? 'none yet' : `${keys.file} (${keysText(keys.protection)})`}`,
+    `keys     ${keys.state === 'absent' ? 'none yet' : keyFile}`,
     `state    ${status.stateDirectory}`,
     ...(vaults.length === 0 ? ['vaults   none yet: lattice mount DIR'] : vaults),
   ]
@@ -49,8 +50,10 @@ function vaultLines(vault: VaultStatus): string[] {
   const files = countText(vault.files ?? 0, 'file')
   const directories = countText(vault.directories ?? 0, 'directory', 'directories')
   const content = bytesText(vault.contentBytes ?? 0)
-  lines.push(`         ${files}, ${directories}, ${content}; ${bytesText(vault.storedBytes ?? 0)} on disk`)
-  if ((vault.dirtyBytes ?? 0) > 0) lines.push(`         ${bytesText(vault.dirtyBytes ?? 0)} not stored yet`)
+  const stored = bytesText(vault.storedBytes ?? 0)
+  lines.push(`         ${files}, ${directories}, ${content}; ${stored} on disk`)
+  const dirtyBytes = vault.dirtyBytes ?? 0
+  if (dirtyBytes > 0) lines.push(`         ${bytesText(dirtyBytes)} not stored yet`)
   if (vault.trouble !== undefined) lines.push(`         trouble: ${vault.trouble}`)
   return lines
 }

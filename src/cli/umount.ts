@@ -1,5 +1,5 @@
-// `lattice umount DIR`: everything is stored, then the mount goes. A mount whose daemon was killed is
-// cleared as well.
+// `lattice umount DIR`: everything is stored, then the mount goes. A mount whose daemon was killed
+// is cleared as well.
 
 import { LatticeError } from '../util/errors.ts'
 import { flag } from './command.ts'

@@ -11,7 +11,7 @@ import { CONFIG_BYTES_MAX } from './limits.ts'
 import { ensurePrivateDirectory, replaceFile } from './private-files.ts'
 import type { Paths } from './paths.ts'
 
-/** The defaults when there is no file. Throws 'damaged-config', 'unknown-format', 'denied', 'io'. */
+/** The defaults without a file. Throws 'damaged-config', 'unknown-format', 'denied', 'io'. */
 export async function loadConfig(paths: Paths): Promise<Config> {
   const text = await readText(paths)
   return text === undefined ? defaultConfig() : parseConfig(text)

@@ -120,7 +120,9 @@ function refuseDoubles(vaults: VaultEntry[]): void {
     const seen = new Map<string, string>()
     for (const vault of vaults) {
       const other = seen.get(vault[key])
-      if (other !== undefined) throw damaged(`vaults ${other} and ${vault.name} have the same ${key}`)
+      if (other !== undefined) {
+        throw damaged(`vaults ${other} and ${vault.name} have the same ${key}`)
+      }
       seen.set(vault[key], vault.name)
     }
   }
@@ -139,7 +141,8 @@ function isTable(value: unknown): value is Table {
 
 function warnUnknown(config: Config, prefix: string, table: Table, known: string[]): void {
   for (const key of Object.keys(table)) {
-    if (!known.includes(key)) config.warnings.push(`config.toml: unknown key ${prefix}${key}, ignored`)
+    if (known.includes(key)) continue
+    config.warnings.push(`config.toml: unknown key ${prefix}${key}, ignored`)
   }
 }
 

@@ -1,6 +1,6 @@
 // Exit codes of the command line: one table, append-only, printed by `lattice help exit-codes`.
-// Every reason (ErrorCode) has one class; the reason's own name is in `--json` output. A code that a
-// script does not know is a failure.
+// Every reason (ErrorCode) has one class; the reason's own name is in `--json` output. A code that
+// a script does not know is a failure.
 
 import type { ErrorCode } from '../util/errors.ts'
 
@@ -123,8 +123,18 @@ export const EXIT_CODES: readonly ExitCode[] = [
     meaning: 'written by another version of lattice',
     reasons: ['unknown-format', 'unsupported', 'bundle-version', 'bundle-suite', 'codec-unknown'],
   },
-  { code: 22, name: 'empty-passphrase', meaning: 'the passphrase is empty', reasons: ['empty-passphrase'] },
-  { code: EXIT_CHECK_FOUND, name: 'check-found', meaning: '`lattice check` found errors', reasons: [] },
+  {
+    code: 22,
+    name: 'empty-passphrase',
+    meaning: 'the passphrase is empty',
+    reasons: ['empty-passphrase'],
+  },
+  {
+    code: EXIT_CHECK_FOUND,
+    name: 'check-found',
+    meaning: '`lattice check` found errors',
+    reasons: [],
+  },
   { code: 28, name: 'disk-full', meaning: 'no space is left', reasons: ['disk-full'] },
   {
     code: 69,
@@ -132,7 +142,12 @@ export const EXIT_CODES: readonly ExitCode[] = [
     meaning: 'something that lattice needs is missing',
     reasons: ['prerequisite', 'addon-missing', 'self-test-failed'],
   },
-  { code: EXIT_INTERRUPTED, name: 'interrupted', meaning: 'ended by Ctrl-C', reasons: ['cancelled'] },
+  {
+    code: EXIT_INTERRUPTED,
+    name: 'interrupted',
+    meaning: 'ended by Ctrl-C',
+    reasons: ['cancelled'],
+  },
 ]
 
 const BY_REASON = new Map<string, number>(

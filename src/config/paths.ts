@@ -3,7 +3,7 @@
 //
 //   LATTICE_HOME set     $LATTICE_HOME/{config.toml, keys, state/, lattice.sock}
 //   otherwise            $XDG_CONFIG_HOME/lattice/{config.toml, keys}, $XDG_STATE_HOME/lattice/,
-//                        $XDG_RUNTIME_DIR/lattice/lattice.sock (without one: in the state directory)
+//                        $XDG_RUNTIME_DIR/lattice/lattice.sock (without one: in the state)
 
 import { homedir } from 'node:os'
 import { isAbsolute, join, resolve } from 'node:path'
@@ -31,7 +31,8 @@ export function resolvePaths(environment: Environment = process.env): Paths {
   const config = join(xdg(environment, 'XDG_CONFIG_HOME') ?? join(user, '.config'), 'lattice')
   const state = join(xdg(environment, 'XDG_STATE_HOME') ?? join(user, '.local/state'), 'lattice')
   const runtime = xdg(environment, 'XDG_RUNTIME_DIR')
-  return compose(config, state, runtime === undefined ? join(state, 'run') : join(runtime, 'lattice'))
+  const ours = runtime === undefined ? join(state, 'run') : join(runtime, 'lattice')
+  return compose(config, state, ours)
 }
 
 /** `<state>/vaults/<first 8 bytes of the id, hex>`. */

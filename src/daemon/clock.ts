@@ -6,8 +6,8 @@ import type { Clock, Random, Timer } from '../vault/ports.ts'
 const DRIFT_MS_MAX = 2
 
 /**
- * Nanoseconds that do not run backwards between two calls: the monotonic clock, set by the wall clock
- * at the start and again whenever that has been stepped or has drifted away.
+ * Nanoseconds that do not run backwards between two calls: the monotonic clock, set by the wall
+ * clock at the start and again whenever that has been stepped or has drifted away.
  */
 export class SystemClock implements Clock {
   #wallMs = performance.timeOrigin + performance.now()

@@ -54,7 +54,7 @@ export class Daemon implements Control {
     })
   }
 
-  /** Throws 'daemon-running' when another daemon serves these paths, 'self-test-failed', 'denied'. */
+  /** Throws 'daemon-running' when another one serves these paths, 'self-test-failed', 'denied'. */
   static async start(paths: Paths, log: Log): Promise<Daemon> {
     runSelfTests()
     sessionAddon().disableCoreDumps()

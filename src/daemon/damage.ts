@@ -1,4 +1,5 @@
-// Which errors say that stored data are damaged, as opposed to trouble with the machine or the caller.
+// Which errors say that stored data are damaged, as opposed to trouble with the machine or the
+// caller.
 
 import { exitCodeOf } from '../config/exit-codes.ts'
 import { isLatticeError } from '../util/errors.ts'

@@ -1,5 +1,5 @@
-// The program behind `lattice doctor`: one JSON line per look, in order, so that a crash in the middle
-// leaves what came before. Changes nothing.
+// The program behind `lattice doctor`: one JSON line per look, in order, so that a crash in the
+// middle leaves what came before. Changes nothing.
 
 import { spawn } from 'node:child_process'
 import { access, constants, readFile, stat, statfs } from 'node:fs/promises'
@@ -43,7 +43,8 @@ function refuse(code: ErrorCode, message: string, hint: string): never {
 function lookAtNode(): Outcome {
   const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
   const enough = major > NODE_MIN[0] || (major === NODE_MIN[0] && minor >= NODE_MIN[1])
-  if (!enough) refuse('prerequisite', `Node.js ${process.versions.node} is too old`, 'install 20.19')
+  const version = process.versions.node
+  if (!enough) refuse('prerequisite', `Node.js ${version} is too old`, 'install 20.19')
   return { message: `Node.js ${process.versions.node}, ${process.platform}-${process.arch}` }
 }
 
@@ -85,7 +86,7 @@ async function lookAtPaths(): Promise<Outcome> {
   for (const path of [paths.configDirectory, paths.stateDirectory, paths.runtimeDirectory]) {
     const existing = await nearestExisting(path)
     await access(existing, constants.W_OK).catch(() =>
-      refuse('denied', `${existing} may not be written to`, 'set LATTICE_HOME to another directory'),
+      refuse('denied', `${existing} may not be written to`, 'set LATTICE_HOME to another one'),
     )
   }
   return { message: `state in ${paths.stateDirectory}` }

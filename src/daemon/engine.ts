@@ -1,7 +1,7 @@
-// The engine of one open vault, composed: lock, index, journal, packs, content, tree, files, filesystem.
-// Opening brings the index up to the end of the journal, or makes it anew when it is missing or
-// damaged; closing seals, commits and checkpoints everything. It serves nobody by itself: a FUSE
-// session, a check or a test does.
+// The engine of one open vault, composed: lock, index, journal, packs, content, tree, files,
+// filesystem. Opening brings the index up to the end of the journal, or makes it anew when it is
+// missing or damaged; closing seals, commits and checkpoints everything. It serves nobody by
+// itself: a FUSE session, a check or a test does.
 //
 // Invariants: one engine per state directory (the lock); whatever was opened is closed in reverse,
 // also when opening fails half-way.

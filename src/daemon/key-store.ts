@@ -102,8 +102,8 @@ export class KeyStore {
 
   /**
    * Opens the keys of the phrase's vault without the passphrase and writes a key file under a new
-   * protection. The old file is kept beside it: it still holds the keys of vaults with other phrases,
-   * and a restore by their phrases adds them to the new file.
+   * protection. The old file is kept beside it: it still holds the keys of vaults with other
+   * phrases, and a restore by their phrases adds them to the new file.
    */
   restore(request: RestoreRequest, recorded: readonly VaultEntry[]): Promise<RestoreResult> {
     return this.#mutex.run(async () => {

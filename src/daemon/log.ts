@@ -1,6 +1,6 @@
 // The daemon's log: JSON lines through pino, to its standard error, which is the log file when it
-// runs in the background. Reasons, ids, numbers and mount points; never names or contents of files in
-// a vault, never keys.
+// runs in the background. Reasons, ids, numbers and mount points; never names or contents of files
+// in a vault, never keys.
 
 import { pino } from 'pino'
 import type { Logger } from 'pino'

@@ -20,7 +20,8 @@ try {
   await report({ ready: true })
 } catch (error) {
   const problem = problemOf(error)
-  process.stderr.write(`${JSON.stringify({ level: 60, msg: problem.title, reason: problem.reason })}\n`)
+  const line = { level: 60, msg: problem.title, reason: problem.reason }
+  process.stderr.write(`${JSON.stringify(line)}\n`)
   if (problem.reason === 'internal' && error instanceof Error) {
     process.stderr.write(`${error.stack ?? ''}\n`)
   }

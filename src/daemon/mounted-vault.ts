@@ -1,7 +1,7 @@
 // One vault while it is mounted: the engine, the FUSE session, the mount point. It ends in one of
 // three ways: unmounted through the control API, unmounted by somebody else (umount(8)), or by the
-// daemon's end. In each the engine is closed after the kernel has let go, so that everything written
-// is sealed and committed. Never touches a path inside its own mount.
+// daemon's end. In each the engine is closed after the kernel has let go, so that everything
+// written is sealed and committed. Never touches a path inside its own mount.
 
 import type { VaultStatus } from '../api/client-types.ts'
 import type { VaultEntry } from '../config/config-schema.ts'

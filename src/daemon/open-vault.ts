@@ -1,5 +1,5 @@
-// Creating, opening and checking the vault of one state directory: from the paths and the key ring to
-// an engine and back.
+// Creating, opening and checking the vault of one state directory: from the paths and the key ring
+// to an engine and back.
 
 import type { CheckFinding } from '../api/client-types.ts'
 import type { Config, VaultEntry } from '../config/config-schema.ts'
@@ -37,8 +37,8 @@ export interface ServedVault {
 }
 
 /**
- * Makes keys, stores them (`save`), then the state directory with the genesis batch; the format file
- * comes last, so that a directory is a vault or nothing.
+ * Makes keys, stores them (`save`), then the state directory with the genesis batch; the format
+ * file comes last, so that a directory is a vault or nothing.
  */
 export async function createStoredVault(
   paths: Paths,

@@ -1,5 +1,5 @@
-// Where a vault may not be mounted: inside another vault of this daemon (which would wait for itself
-// when it looks) or over lattice's own files. Compares paths only, touches nothing.
+// Where a vault may not be mounted: inside another vault of this daemon (which would wait for
+// itself when it looks) or over lattice's own files. Compares paths only, touches nothing.
 
 import type { VaultEntry } from '../config/config-schema.ts'
 import type { Paths } from '../config/paths.ts'

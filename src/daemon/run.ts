@@ -1,5 +1,5 @@
-// Runs a daemon in this process until it ends: signals, working directory, umask, watchdog. Called by
-// main.ts in the background process and by `lattice mount --foreground` in its own.
+// Runs a daemon in this process until it ends: signals, working directory, umask, watchdog. Called
+// by main.ts in the background process and by `lattice mount --foreground` in its own.
 
 import { loadConfig } from '../config/config-file.ts'
 import { SHUTDOWN_TIMEOUT_MS } from '../config/limits.ts'

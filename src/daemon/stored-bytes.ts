@@ -10,7 +10,8 @@ export async function storedBytes(directory: string): Promise<number> {
   let sum = 0
   try {
     for (const entry of await readdir(directory, { withFileTypes: true, recursive: true })) {
-      if (entry.isFile()) sum += (await stat(join(entry.parentPath, entry.name))).blocks * BLOCK_BYTES
+      if (!entry.isFile()) continue
+      sum += (await stat(join(entry.parentPath, entry.name))).blocks * BLOCK_BYTES
     }
   } catch (error) {
     if (errnoName(error) !== 'ENOENT') throw error // a file may go while we look

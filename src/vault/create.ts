@@ -1,5 +1,5 @@
-// A new vault: its keys with the first epoch, and the genesis op that its journal begins with. Pure;
-// the caller stores the keys before anything is sealed with them.
+// A new vault: its keys with the first epoch, and the genesis op that its journal begins with.
+// Pure; the caller stores the keys before anything is sealed with them.
 
 import { CHUNKER_FASTCDC, FASTCDC_SIZES } from '../chunks/chunker.ts'
 import { epochCommitment } from '../crypto/kdf.ts'

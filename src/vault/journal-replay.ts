@@ -1,8 +1,10 @@
-// Joins the parts that meet in the journal: the committer's barriers as the cuts of checkpoints, and
-// the journal's records as what a replay folds. A cut is told by where to read on, by which records
-// behind that are known already (a commit may overlap the cut), and by how far packs are in the index.
+// Joins the parts that meet in the journal: the committer's barriers as the cuts of checkpoints,
+// and the journal's records as what a replay folds. A cut is told by where to read on, by which
+// records behind that are known already (a commit may overlap the cut), and by how far packs are in
+// the index.
 //
-//   resume   sequence varint ‖ batches through varint + 1 ‖ marks: count varint, (file, bytes) varint …
+//   resume   sequence varint ‖ batches through varint + 1 ‖ marks
+//   marks    count varint, then each: file varint ‖ bytes varint
 
 import { packNumberOf, packWriterOf } from '../chunks/chunk-index-port.ts'
 import type { ChunkIndex } from '../chunks/chunk-index-port.ts'
@@ -53,8 +55,8 @@ export function decodeResume(bytes: Uint8Array): Resume {
 }
 
 /**
- * Marks that hold while sealing goes on: a bundle may be written before an earlier one of its writer
- * is in the index, so the last packs of each writer are left out and will be read again.
+ * Marks that hold while sealing goes on: a bundle may be written before an earlier one of its
+ * writer is in the index, so the last packs of each writer are left out and will be read again.
  */
 export function settledMarks(marks: readonly PackMark[]): PackMark[] {
   const newest = new Map<number, number>()
@@ -120,7 +122,8 @@ export class JournalReplay implements ReplaySource {
   *scan(from: JournalPosition): Iterable<ReplayRecord> {
     const { journal, keys, loose, chunks, resume, through = Infinity } = this.#options
     const known = resume?.batchesThrough ?? -1
-    const start = resume === undefined ? JOURNAL_START : { position: from, sequence: resume.sequence }
+    const sequence = resume?.sequence ?? 0
+    const start = resume === undefined ? JOURNAL_START : { position: from, sequence }
     for (const record of journal.scan(start)) {
       if (record.type === JOURNAL_LOOSE) {
         const { id, location } = loose.open(record.position, record.payload)

@@ -1,8 +1,9 @@
-// An exclusive lock on a directory, held by a process: flock(2) on the file `lock` in it. The kernel
-// gives it back when the holder ends, however it ends, so it is never stale; it holds across network
-// namespaces and containers that share the directory. Node has no flock: util-linux's flock(1) locks
-// our descriptor, which it inherits, and the lock stays with the open file when it has exited.
-// The file names its holder for the message of whoever is refused; its content decides nothing.
+// An exclusive lock on a directory, held by a process: flock(2) on the file `lock` in it. The
+// kernel gives it back when the holder ends, however it ends, so it is never stale; it holds across
+// network namespaces and containers that share the directory. Node has no flock: util-linux's
+// flock(1) locks our descriptor, which it inherits, and the lock stays with the open file when it
+// has exited. The file names its holder for the message of whoever is refused; its content decides
+// nothing.
 
 import { spawn } from 'node:child_process'
 import { open } from 'node:fs/promises'
@@ -50,7 +51,8 @@ export class DirectoryLock {
 /** False when somebody else has it. */
 function lockDescriptor(fd: number): Promise<boolean> {
   return new Promise((resolve, reject) => {
-    const child = spawn('flock', ['-n', '3'], { stdio: ['ignore', 'ignore', 'ignore', fd], cwd: '/' })
+    const stdio = ['ignore', 'ignore', 'ignore', fd] as const
+    const child = spawn('flock', ['-n', '3'], { stdio: [...stdio], cwd: '/' })
     child.on('error', (error) => {
       if (errnoName(error) !== 'ENOENT') return reject(error)
       reject(
@@ -69,7 +71,8 @@ function lockDescriptor(fd: number): Promise<boolean> {
 async function refusal(file: FileHandle, what: string): Promise<LatticeError> {
   const bytes = Buffer.alloc(HOLDER_BYTES_MAX)
   const { bytesRead } = await file.read(bytes, 0, bytes.length, 0)
-  const holder = /^process \d+/.exec(bytes.toString('latin1', 0, bytesRead))?.[0] ?? 'another process'
+  const text = bytes.toString('latin1', 0, bytesRead)
+  const holder = /^process \d+/.exec(text)?.[0] ?? 'another process'
   return new LatticeError('locked', `${what} is used by ${holder}`, {
     hint: `wait until it ends, or end it; what it has stored stays as it is`,
     details: { holder },
