@@ -1,7 +1,7 @@
 /**
  * Bytes of the journal. A file is blocks of 4 KiB: one of header, then groups. A group is what one
- * flush makes durable: it begins at a block, with a marker, and its last block is filled with zeros,
- * so that a durable block is never written again.
+ * flush makes durable: it begins at a block, with a marker, and its last block is filled with
+ * zeros, so that a durable block is never written again.
  *
  *   file      header (64 bytes, zeros up to 4096) | group | group | … | zeros (prepared space)
  *   group     marker | record | record | … | zeros
@@ -18,8 +18,8 @@
  *
  * Integers are big-endian. A marker's payload is its own position, u64. Since a group is written
  * only after the one before is durable, a valid marker proves everything before it durable: damage
- * there is damage, and only what no marker follows can be a torn tail. A clean end is a block with a
- * closing record (type 254, else like a marker). It carries sequence and checksum that the next
+ * there is damage, and only what no marker follows can be a torn tail. A clean end is a block with
+ * a closing record (type 254, else like a marker). It carries sequence and checksum that the next
  * record will have: it does not count as one itself, and may be missing.
  *
  * A segment is 64 MiB of positions. Usually it is one file; when a write fails, what is not durable
@@ -139,7 +139,11 @@ export function readRecordHeader(bytes: Buffer, at: number): RecordHeader | unde
   if (payloadBytes > JOURNAL_RECORD_MAX_BYTES || sequence === undefined) return undefined
   const type = (start >>> 16) & 0xff
   return {
-    type, payloadBytes, sequence, previousCrc: readU32(bytes, at + 16), crc: readU32(bytes, at + 20),
+    type,
+    payloadBytes,
+    sequence,
+    previousCrc: readU32(bytes, at + 16),
+    crc: readU32(bytes, at + 20),
   }
 }
 
@@ -198,7 +202,8 @@ export function parseFileName(name: string): { segment: number; part: number } |
 }
 
 export function damaged(segment: number, offset: number, why: string): LatticeError {
-  return new LatticeError('damaged-journal', `journal segment ${segment}, offset ${offset}: ${why}`, {
+  const where = `journal segment ${segment}, offset ${offset}`
+  return new LatticeError('damaged-journal', `${where}: ${why}`, {
     hint: 'restore the file from a copy, or run `lattice check` to see what is affected',
     details: { segment, offset, position: journalPosition(segment, offset) },
   })

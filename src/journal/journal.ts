@@ -1,10 +1,10 @@
 /**
- * The append-only truth of this device: records in order, in RAM until a flush makes them durable as
- * one group (format.ts has the bytes). Invariants:
+ * The append-only truth of this device: records in order, in RAM until a flush makes them durable
+ * as one group (format.ts has the bytes). Invariants:
  *   - a record's position never changes, also when its flush fails;
  *   - groups are written one after another, each only after the one before is durable;
- *   - after a failed write or flush its file is never written again (the kernel may have dropped the
- *     pages and report the next flush as good): what was in it goes to a new part from RAM;
+ *   - after a failed write or flush its file is never written again (the kernel may have dropped
+ *     the pages and report the next flush as good): what was in it goes to a new part from RAM;
  *   - a durable block is never rewritten.
  * One per vault; another process is kept out elsewhere (the vault's lock).
  */
@@ -12,15 +12,15 @@
 import { assert } from '../util/assert.ts'
 import { LatticeError, isLatticeError } from '../util/errors.ts'
 import {
-  JOURNAL_MARKER, JOURNAL_RECORD_HEADER_BYTES, JOURNAL_RECORD_MAX_BYTES, JOURNAL_START, journalOffset,
-  journalPosition, journalSegment,
+  JOURNAL_MARKER, JOURNAL_RECORD_HEADER_BYTES, JOURNAL_RECORD_MAX_BYTES, JOURNAL_START,
+  journalOffset, journalPosition, journalSegment,
 } from '../vault/ports.ts'
 import type {
   Disk, DiskFile, JournalCursor, JournalPort, JournalPosition, JournalRecord, JournalRecordType,
 } from '../vault/ports.ts'
 import {
-  BLOCK_BYTES, FIRST_OFFSET, GROUP_MAX_BYTES, MARKER_BYTES, SEGMENT_MAX_BYTES, alignUp, closingBlock, damaged,
-  encodeHeader,
+  BLOCK_BYTES, FIRST_OFFSET, GROUP_MAX_BYTES, MARKER_BYTES, SEGMENT_MAX_BYTES, alignUp,
+  closingBlock, damaged, encodeHeader,
   fileOffset, isIntact, readRecordHeader,
 } from './format.ts'
 import type { SegmentHeader } from './format.ts'
@@ -40,7 +40,7 @@ export interface JournalOptions {
   disk: Disk
   /** 16 bytes. */
   vaultId: Uint8Array
-  /** A position known to have been durable (from a checkpoint): damage before it is no torn tail. */
+  /** A position known to have been durable (from a checkpoint): what lies before is never torn. */
   durable?: JournalPosition | undefined
   /** Positions per segment, at most 64 MiB (the default); multiples of 4 KiB. */
   segmentBytes?: number
@@ -216,8 +216,8 @@ export class Journal implements JournalPort {
   }
 
   /**
-   * Flushes, proves the last group durable by a marker behind it, and closes the files; a failure is
-   * thrown after closing. Idempotent.
+   * Flushes, proves the last group durable by a marker behind it, and closes the files; a failure
+   * is thrown after closing. Idempotent.
    */
   async close(): Promise<void> {
     if (this.#isClosed) return
@@ -271,11 +271,12 @@ export class Journal implements JournalPort {
     return group
   }
 
-  /** With a spare at hand it pays to begin a new segment rather than to grow a file. */
+  /** With a spare at hand it pays to begin a new segment rather than to grow a large file. */
   #isPreparedUsedUp(needed: number): boolean {
     const current = this.#current
     if (!this.#spare.isReady || current?.header.segment !== this.#segment) return false
-    return fileOffset(needed, current.header.begin) > current.preparedBytes
+    const limit = Math.max(current.preparedBytes, this.#options.firstFileBytes)
+    return fileOffset(needed, current.header.begin) > limit
   }
 
   // ---- flushing ----
@@ -290,7 +291,7 @@ export class Journal implements JournalPort {
   }
 
   #flushEagerly(): void {
-    // The error is not lost: the records stay, and the next flush that somebody waits for fails too.
+    // The error is not lost: the records stay, and the next flush tells whoever waits for it.
     this.#startRound().catch(() => undefined)
   }
 

@@ -1,8 +1,8 @@
 /**
  * Opening: finds the files, checks that none is missing, and finds the end of the last one. What
- * lies beyond the last durable flush may be torn by a crash: it is left where it is, and the journal
- * goes on in a new part, behind the last whole record. Damage before it is an error. Without a
- * clean end the last group may not be durable: it is written anew, to the new part.
+ * lies beyond the last durable flush may be torn by a crash: it is left where it is, and the
+ * journal goes on in a new part, behind the last whole record. Damage before it is an error.
+ * Without a clean end the last group may not be durable: it is written anew, to the new part.
  */
 
 import { join } from 'node:path'

@@ -112,7 +112,7 @@ function isMarkerAt(window: Window, header: SegmentHeader, offset: number): bool
   return markerPosition(window.buffer, index) === journalPosition(header.segment, offset)
 }
 
-/** A part of a file in RAM that moves forward. Buffers are not reused: payloads are views of them. */
+/** A part of a file in RAM that moves on. Buffers are not reused: payloads are views of them. */
 export class Window {
   readonly #file: DiskFile
   buffer: Buffer = Buffer.alloc(0)
@@ -122,7 +122,7 @@ export class Window {
     this.#file = file
   }
 
-  /** Index in `buffer` of the file's offset `at`, with `sizeBytes` behind it if the file has them. */
+  /** Index in `buffer` of the file's offset `at`, with `sizeBytes` behind it if they are there. */
   load(at: number, sizeBytes: number): number {
     const isHere = at >= this.#begin && at + sizeBytes <= this.#begin + this.buffer.length
     if (!isHere) {
@@ -140,7 +140,8 @@ export class Window {
       const begin = this.load(at + done, step)
       const part = this.buffer.subarray(begin, begin + step)
       if (part.length === 0) return true
-      if (part[0] !== 0 || Buffer.compare(part.subarray(1), part.subarray(0, -1)) !== 0) return false
+      const isSame = Buffer.compare(part.subarray(1), part.subarray(0, -1)) === 0
+      if (part[0] !== 0 || !isSame) return false
       done += part.length
     }
     return true

@@ -1,7 +1,7 @@
 /**
- * The journal's files on disk: which there are, in order, their descriptors, and what each contains.
- * Invariants: files ascend by (segment, part); sequences run on from each to the next; every file
- * but the last is complete up to the first sequence of the one behind it.
+ * The journal's files on disk: which there are, in order, their descriptors, and what each
+ * contains. Invariants: files ascend by (segment, part); sequences run on from each to the next;
+ * every file but the last is complete up to the first sequence of the one behind it.
  */
 
 import { join } from 'node:path'

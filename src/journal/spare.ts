@@ -9,12 +9,15 @@ import { isLatticeError } from '../util/errors.ts'
 import type { Disk, DiskFile } from '../vault/ports.ts'
 import { SPARE_NAME } from './format.ts'
 
+const RETRY_CALLS = 16
+
 export class Spare {
   readonly #disk: Disk
   readonly #directory: string
   readonly #sizeBytes: number
   #isReady = false
   #isLow = false
+  #callsLow = 0
   #isClosed = false
   #preparing: Promise<void> | undefined
 
@@ -33,17 +36,23 @@ export class Spare {
     return this.#isLow
   }
 
-  /** Prepares one in the background unless there is one. Never fails: `isLow` tells. */
+  /**
+   * Prepares one in the background unless there is one. Never fails: `isLow` tells; then only every
+   * so many calls try again.
+   */
   prepare(): void {
     if (this.#isReady || this.#isClosed || this.#sizeBytes === 0) return
+    if (this.#isLow && ++this.#callsLow % RETRY_CALLS !== 0) return
     this.#preparing ??= this.#prepare().finally(() => {
       this.#preparing = undefined
     })
   }
 
-  /** Gives the file its name in the journal; undefined when none is ready. */
+  /** Gives the file its name in the journal; undefined when there is none. */
   async take(path: string): Promise<DiskFile | undefined> {
-    if (!this.#isReady) return undefined
+    // on a full disk what could be had of it is what the journal goes on with
+    const isPart = this.#isLow && this.#preparing === undefined && this.#exists()
+    if (!this.#isReady && !isPart) return undefined
     this.#isReady = false
     this.#disk.rename(this.#path, path)
     await this.#disk.syncDirectory(this.#directory)
@@ -60,10 +69,15 @@ export class Spare {
     return join(this.#directory, SPARE_NAME)
   }
 
+  #exists(): boolean {
+    return this.#disk.list(this.#directory).includes(SPARE_NAME)
+  }
+
   async #prepare(): Promise<void> {
     try {
-      const exists = this.#disk.list(this.#directory).includes(SPARE_NAME)
-      const file = exists ? this.#disk.open(this.#path, 'write') : this.#disk.create(this.#path)
+      const file = this.#exists()
+        ? this.#disk.open(this.#path, 'write')
+        : this.#disk.create(this.#path)
       try {
         await file.allocate(this.#sizeBytes)
       } finally {

@@ -25,7 +25,7 @@ export const NAME_MAX_BYTES = 255
 export const TARGET_MAX_BYTES = 4095
 export const XATTR_NAME_MAX_BYTES = 255
 export const XATTR_VALUE_MAX_BYTES = 64 * 1024
-/** All xattrs of one node, names and values: a whole node must fit into one batch (fs/ enforces). */
+/** All xattrs of a node, names and values: a whole node must fit into a batch (fs/ enforces). */
 export const XATTRS_TOTAL_MAX_BYTES = 128 * 1024
 export const ATTRS_PER_OP_MAX = 1024
 export const MODE_MAX = 0o7777

@@ -50,7 +50,13 @@ export class BatchEncoder {
   #deps: Batch['deps'] = []
   #count = 0
 
-  begin(author: AuthorId, seq: number, time: HlcTime, deps: Batch['deps'], table?: AuthorTable): void {
+  begin(
+    author: AuthorId,
+    seq: number,
+    time: HlcTime,
+    deps: Batch['deps'],
+    table?: AuthorTable,
+  ): void {
     assert(Number.isSafeInteger(seq) && seq >= 0, 'encoder: a batch has a sequence')
     this.#authors = table ?? new AuthorTable(author)
     for (const dep of deps) this.#authors.indexOf(dep.author)
@@ -130,8 +136,8 @@ export function encodeBatch(batch: Batch, author: AuthorId, seq: number): Buffer
 }
 
 /**
- * The batch in `bytes`, which are only read. Throws LatticeError 'invalid' with a RejectRule; such a
- * batch counts as empty. Refs have `order` 0.
+ * The batch in `bytes`, which are only read. Throws LatticeError 'invalid' with a RejectRule; such
+ * a batch counts as empty. Refs have `order` 0.
  */
 export function decodeBatch(bytes: Uint8Array, author: AuthorId, seq: number, ids: Ids): Batch {
   if (bytes.length > BATCH_PLAIN_MAX_BYTES) reject('batch-size', { sizeBytes: bytes.length })

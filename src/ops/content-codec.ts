@@ -68,7 +68,7 @@ export function readContent(reader: Reader): Content {
   return { kind: 'refs', chunker, refs }
 }
 
-/** Whether content fits the size that its put claims; a tree's parts are checked where it is read. */
+/** Whether content fits the size that its put claims; a tree is checked where it is read. */
 export function fitsSize(content: Content, sizeBytes: number): boolean {
   if (content.kind === 'tree') return true
   if (content.kind === 'inline') return content.bytes.length === sizeBytes

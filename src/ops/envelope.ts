@@ -9,8 +9,8 @@
  *       34     n  ciphertext of the batch (codec.ts)
  *    34 + n    16  tag
  *
- * Associated data: the 34 bytes of header ‖ vault id 16 ‖ author 32 ‖ sequence u64 BE, so that a block
- * opens only at its place in its author's log.
+ * Associated data: the 34 bytes of header ‖ vault id 16 ‖ author 32 ‖ sequence u64 BE, so that a
+ * block opens only at its place in its author's log.
  */
 
 import { NONCE_BYTES, TAG_BYTES, openMessage, sealMessage } from '../crypto/aead.ts'

@@ -36,7 +36,8 @@ export function effectiveTime(
   claimed: Readonly<HlcTime>,
   deps: Iterable<Readonly<HlcTime>>,
 ): HlcTime {
-  let time: HlcTime = isVoid(claimed) ? { ...HLC_ZERO } : { ms: claimed.ms, counter: claimed.counter }
+  const { ms, counter } = isVoid(claimed) ? HLC_ZERO : claimed
+  let time: HlcTime = { ms, counter }
   for (const dep of deps) {
     if (compareTimes(time, dep) <= 0) time = nextTime(dep)
   }

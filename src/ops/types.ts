@@ -4,8 +4,10 @@
 // keys, and compare bytewise with < and >. `Buffer.from(id, 'latin1')` gives the bytes.
 
 export type NodeId = string & { readonly __node: true } // 16 bytes; the first byte tells the kind
-export type LinkId = string & { readonly __link: true } // 16 bytes; a node's first link has the node's id
-export type AuthorId = string & { readonly __author: true } // 32 bytes: Ed25519 public key of a device
+/** 16 bytes; a node's first link has the node's id. */
+export type LinkId = string & { readonly __link: true }
+/** 32 bytes: the Ed25519 public key of a device. */
+export type AuthorId = string & { readonly __author: true }
 export type ChunkId = string & { readonly __chunk: true } // 32 bytes: keyed BLAKE3-256
 /** A directory entry's name: 1 to 255 bytes, never '.', '..', with '/' or NUL. */
 export type Name = string & { readonly __name: true }
@@ -70,7 +72,7 @@ export type AttrChange =
 export type Op =
   | {
       kind: 'mk'
-      /** Drawn at the call: the author's mint counter. The id is a hash of author, mint and kind. */
+      /** Drawn at the call: the author's mint counter. The id is a hash of author and mint. */
       mint: number
       node: NodeId
       nodeKind: NodeKind
@@ -96,7 +98,8 @@ export type Op =
   | { kind: 'bundle'; bundle: number; chunks: { chunk: ChunkId; begin: number; length: number }[] }
   | { kind: 'note'; node: NodeId; text: string }
   | { kind: 'ack'; heads: { author: AuthorId; length: number; treeHash: Uint8Array }[] }
-  | { kind: 'control'; control: number; critical: boolean; body: Uint8Array } // genesis, add, … (vault/)
+  /** genesis, add, … (vault/); never beside others in a batch. */
+  | { kind: 'control'; control: number; critical: boolean; body: Uint8Array }
   | { kind: 'unknown'; opKind: number; critical: boolean; body: Uint8Array }
 
 /** What a batch block says once opened. */

@@ -1,6 +1,6 @@
 /**
- * Primitives of the op codec over compact-encoding's uint and zig-zag int. The Writer appends to one
- * buffer of fixed capacity; the Reader checks every length and number against a bound before it
+ * Primitives of the op codec over compact-encoding's uint and zig-zag int. The Writer appends to
+ * one buffer of fixed capacity; the Reader checks every length and number against a bound before it
  * reads or allocates, and fails with a named rejection only.
  */
 

@@ -4,9 +4,9 @@
  *   - the journal receives operations in the order in which they were queued, each whole;
  *   - a batch is appended only after the packs that its contents name are durable;
  *   - one cycle at a time; durable() resolves only after the flush that covers its ticket;
- *   - a failure is told once to whoever waits for what it concerns; nothing is dropped: what was not
- *     placed stays in the queue, what was appended stays in the journal's RAM, and the next cycle
- *     (somebody waiting, or the timer) tries again.
+ *   - a failure is told once to whoever waits for what it concerns; nothing is dropped: what was
+ *     not placed stays in the queue, what was appended stays in the journal's RAM, and the next
+ *     cycle (somebody waiting, or the timer) tries again.
  */
 
 import { NONCE_BYTES } from '../crypto/aead.ts'
@@ -155,8 +155,8 @@ export class Committer {
   }
 
   /**
-   * Ends a batch behind the last operation queued, and makes all up to it durable: the state as it is
-   * at this call equals the fold of the journal up to the cursor. One at a time.
+   * Ends a batch behind the last operation queued, and makes all up to it durable: the state as it
+   * is at this call equals the fold of the journal up to the cursor. One at a time.
    */
   async barrier(): Promise<CommitCursor> {
     assert(this.#barrier === undefined, 'committer: one barrier at a time')
@@ -287,6 +287,7 @@ export class Committer {
     }
     while (facts.length < limit) {
       const operation = this.#pending.at(facts.length)
+      if (facts.length > 0 && isControl(operation) !== isControl(this.#pending.at(0))) break
       const mark = encoder.mark()
       this.#encode(operation)
       if (!encoder.fits) {
@@ -340,4 +341,9 @@ export class Committer {
       time: { ...this.#time },
     }
   }
+}
+
+/** Control ops stand in batches of their own. */
+function isControl(operation: UserOperation): boolean {
+  return operation.ops[0]?.kind === 'control'
 }

@@ -1,6 +1,6 @@
 /**
- * Journal records of own operations. The block is sealed exactly as it would be published; the local
- * facts (state/facts.ts) are sealed beside it with a key that never leaves the device.
+ * Journal records of own operations. The block is sealed exactly as it would be published; the
+ * local facts (state/facts.ts) are sealed beside it with a key that never leaves the device.
  *
  *   JOURNAL_BATCH   sequence u64 BE ‖ length of the block u32 BE ‖ block (ops/envelope.ts) ‖ facts
  *   JOURNAL_FACTS   facts, of operations without a replicated part

@@ -1,7 +1,7 @@
 /**
  * The queue of user operations that are in the live view but not in the journal yet: strictly first
- * in, first out, so that what a crash leaves is always a prefix. An operation whose content is still
- * being sealed is not ready, and everything behind it waits. Tickets count operations from 1.
+ * in, first out, so that what a crash leaves is always a prefix. An operation whose content is
+ * still being sealed is not ready, and everything behind it waits. Tickets count operations from 1.
  */
 
 import type { Op, OpRef } from '../ops/types.ts'

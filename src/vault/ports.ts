@@ -28,10 +28,10 @@ export interface Random {
 
 /**
  * Files and directories, as far as append-only formats need them. Failures are LatticeErrors
- * ('disk-full', 'not-found', 'exists', 'denied', 'io'), thrown or rejected with. Writes that were not
- * followed by a successful sync of the same file may be lost, torn and reordered by a power cut; a
- * new name by a power cut before syncDirectory. After a failed sync nothing is known about what was
- * written since the last good one.
+ * ('disk-full', 'not-found', 'exists', 'denied', 'io'), thrown or rejected with. Writes that were
+ * not followed by a successful sync of the same file may be lost, torn and reordered by a power
+ * cut; a new name by a power cut before syncDirectory. After a failed sync nothing is known about
+ * what was written since the last good one.
  */
 export interface Disk {
   /** With missing parents, mode 0700; fine if it exists. */
@@ -128,8 +128,8 @@ export interface JournalPort {
   append(type: JournalRecordType, ...parts: Uint8Array[]): JournalPosition
   /**
    * Everything appended before the call is durable when it resolves. On failure every caller whose
-   * records were in it is told once; the records stay in RAM, and the next flush writes them anew to
-   * another file.
+   * records were in it is told once; the records stay in RAM, and the next flush writes them anew
+   * to another file.
    */
   flush(): Promise<void>
   /**
@@ -146,7 +146,7 @@ export interface JournalPort {
   readonly end: JournalCursor
   /** Why flushing fails at present; undefined while all is well. New changes should be refused. */
   readonly trouble: Error | undefined
-  /** True while the disk is too full for the reserve: nothing that needs more room should be begun. */
+  /** True while the disk is too full for the reserve: begin nothing that needs more room. */
   readonly isSpaceLow: boolean
 }
 

@@ -43,7 +43,9 @@ const uint = fc.oneof(fc.nat(300), fc.maxSafeNat())
 const kind = fc.constantFrom<NodeKind>(1, 2, 3, 4, 5, 6, 7)
 const idOf = fc.tuple(fc.constantFrom(own, ...others), uint, kind)
 const node = idOf.map(([author, mint, kind]) => ids.node(author, mint, kind))
-const link = idOf.map(([author, mint, kind]) => ids.link(author, mint, ids.node(author, mint, kind)))
+const link = idOf.map(([author, mint, kind]) => (
+  ids.link(author, mint, ids.node(author, mint, kind))
+))
 const name = latin1(1, 255).filter(isName)
 const chunk = latin1(32, 32) as fc.Arbitrary<ChunkId>
 const time = { sec: fc.integer({ min: -(2 ** 40), max: 2 ** 40 }), nsec: fc.nat(999_999_999) }
@@ -236,9 +238,11 @@ t.test('damaged bytes are refused by a named rule, or are another value in its o
 function mutate(encoded: Uint8Array, random: SeededRandom): Uint8Array {
   const copy = Buffer.from(encoded)
   const at = random.int(0, Math.max(1, copy.length))
-  if (random.chance(0.6)) copy[at] = random.pick([0, 1, 0x7f, 0xfc, 0xfd, 0xfe, 0xff, copy[at]! ^ 4])
+  const odd = [0, 1, 0x7f, 0xfc, 0xfd, 0xfe, 0xff, copy[at]! ^ 4]
+  if (random.chance(0.6)) copy[at] = random.pick(odd)
   if (random.chance(0.15)) return copy.subarray(0, at)
-  if (random.chance(0.15)) return Buffer.concat([copy.subarray(0, at), random.bytes(9), copy.subarray(at)])
+  const [before, behind] = [copy.subarray(0, at), copy.subarray(at)]
+  if (random.chance(0.15)) return Buffer.concat([before, random.bytes(9), behind])
   return random.chance(0.1) ? Buffer.concat([copy, random.bytes(3)]) : copy
 }
 
@@ -310,7 +314,8 @@ t.test('each rule has its name', (t) => {
       one(3, 0, someNode, someNode, [1], 'a', [2, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0])],
     ['1,025 refs', 'ref-count', one(3, 0, someNode, someNode, [1], 'a', [0xfd, 1, 4])],
     ['content of no kind', 'content-kind', one(4, 0, someNode, [0, 0, 0], [3, 0, 0])],
-    ['inline content of another size', 'content-size', one(4, 0, someNode, [2, 0, 0], [0, 1, 9, 0])],
+    ['inline content of another size', 'content-size',
+      one(4, 0, someNode, [2, 0, 0], [0, 1, 9, 0])],
     ['inline content of 1,025 bytes', 'length', one(4, 0, someNode, [2, 0, 0], [0, 0xfd, 1, 4])],
     ['17 refs to chunks', 'content-refs', one(4, 0, someNode, [2, 0, 0], [1, 0, 17])],
     ['a hole of nothing', 'content-range', one(4, 0, someNode, [0, 0, 0], [1, 0, 1, 0, 0, 0])],
@@ -319,7 +324,8 @@ t.test('each rule has its name', (t) => {
     ['a tree of depth 9', 'content-depth', one(4, 0, someNode, [2, 0, 0], [2, 0, 9])],
     ['tags out of order', 'tag-order', one(7, 0, someNode, [2, 1], 'b', [1], 'a', [0])],
     ['control beside data', 'control-mixed', Buffer.concat([
-      head(2), opBytes(64, 0, Buffer.alloc(0)), opBytes(9, 0, Buffer.concat([someNode, Buffer.alloc(1)])),
+      head(2), opBytes(64, 0, Buffer.alloc(0)),
+      opBytes(9, 0, Buffer.concat([someNode, Buffer.alloc(1)])),
     ])],
     ['more than a batch', 'batch-size', Buffer.alloc(256 * 1024)],
   ]
@@ -350,7 +356,8 @@ t.test('a block opens in its place only, and not with any bit changed', (t) => {
     }
   }
   for (const elsewhere of [
-    { ...place, seq: seq + 1 }, { ...place, author: others[0]! }, { ...place, vaultId: opKey.subarray(16) },
+    { ...place, seq: seq + 1 }, { ...place, author: others[0]! },
+    { ...place, vaultId: opKey.subarray(16) },
   ]) t.equal(rule(() => openBatch(block, elsewhere, opKey)), 'envelope-seal')
   t.equal(rule(() => openBatch(block, place, Buffer.alloc(32))), 'envelope-seal')
   for (let size = 0; size < block.length; size++) {
@@ -384,9 +391,11 @@ t.test('the hybrid clock only goes forward', (t) => {
   t.same(effectiveTime({ ms: 5, counter: 1 }, [{ ms: 4, counter: 9 }]), { ms: 5, counter: 1 })
   t.same(effectiveTime({ ms: 5, counter: 1 }, [{ ms: 5, counter: 1 }, { ms: 2, counter: 0 }]),
     { ms: 5, counter: 2 })
-  t.same(effectiveTime({ ms: 5, counter: 1 }, [{ ms: 9, counter: COUNTER_MAX }]), { ms: 10, counter: 0 })
+  t.same(effectiveTime({ ms: 5, counter: 1 }, [{ ms: 9, counter: COUNTER_MAX }]),
+    { ms: 10, counter: 0 })
   t.ok(isVoid({ ms: TIME_MAX_MS + 1, counter: 0 }) && !isVoid({ ms: TIME_MAX_MS, counter: 0 }))
-  t.same(effectiveTime({ ms: TIME_MAX_MS + 1, counter: 3 }, [{ ms: 2, counter: 0 }]), { ms: 2, counter: 1 })
+  t.same(effectiveTime({ ms: TIME_MAX_MS + 1, counter: 3 }, [{ ms: 2, counter: 0 }]),
+    { ms: 2, counter: 1 })
   t.end()
 })
 
@@ -402,7 +411,9 @@ t.test('refs are in one total order, provisional ones last', (t) => {
     const isLast = a.seq >= 0 || b.seq < 0 || compareRefs(a, b) > 0
     return isTotal && isTransitive && isLast
   }), runs(500))
-  t.ok(sameRef({ ...place, ms: 1, counter: 0, index: 2, order: 0 }, { ...place, ms: 9, counter: 1, index: 2, order: 4 }))
+  const named = { author: own, seq, index: 2 }
+  const [early, late] = [{ ms: 1, counter: 0, order: 0 }, { ms: 9, counter: 1, order: 4 }]
+  t.ok(sameRef({ ...named, ...early }, { ...named, ...late }))
   t.end()
 })
 
@@ -436,7 +447,8 @@ t.test('version vectors', (t) => {
   t.ok(VersionVector.decode(encoded).equals(vector))
   t.equal(rule(() => VersionVector.decode(encoded.subarray(0, -1))), 'truncated')
   t.equal(rule(() => VersionVector.decode(Buffer.concat([encoded, Buffer.alloc(1)]))), 'trailing')
-  const swapped = Buffer.concat([encoded.subarray(0, 1), encoded.subarray(66), encoded.subarray(1, 66)])
+  const [first, second] = [encoded.subarray(1, 66), encoded.subarray(66)]
+  const swapped = Buffer.concat([encoded.subarray(0, 1), second, first])
   t.equal(rule(() => VersionVector.decode(swapped)), 'not-canonical')
   t.end()
 })
@@ -478,20 +490,33 @@ function vectors() {
     link: example([{
       kind: 'link', mint: 2, link: ids.link(own, 2, n), node: n, parent: root, name: 'b' as Name,
     }]),
-    mv: example([{ kind: 'mv', link: l, parent: root, name: 'c' as Name, prev: [...prev, at(others[0]!, 4, 5)] }]),
+    mv: example([{
+      kind: 'mv', link: l, parent: root, name: 'c' as Name, prev: [...prev, at(others[0]!, 4, 5)],
+    }]),
     'put inline': example([put({ kind: 'inline', bytes: Buffer.from('hello') }, 5)]),
-    'put refs': example([put({ kind: 'refs', chunker: 1, refs: [stretch, { hole: 4096 }] }, 69_632)]),
+    'put refs': example([
+      put({ kind: 'refs', chunker: 1, refs: [stretch, { hole: 4096 }] }, 69_632),
+    ]),
     'put tree': example([put({ kind: 'tree', chunker: 1, root: stretch, depth: 2 }, 10 ** 11)]),
     rm: example([{ kind: 'rm', link: l, prev, contentHeads: [at(own, 999, 0)] }]),
-    attr: example([{ kind: 'attr', node: n, change: { key: 4, name: 'user.a', value: undefined }, prev }]),
+    attr: example([{
+      kind: 'attr', node: n, change: { key: 4, name: 'user.a', value: undefined }, prev,
+    }]),
     tag: example([{ kind: 'tag', node: n, add: ['a', 'z\u00e9'], removeAdds: prev }]),
-    bundle: example([{ kind: 'bundle', bundle: 9, chunks: [{ chunk: chunkId, begin: 0, length: 70_000 }] }]),
+    bundle: example([{
+      kind: 'bundle', bundle: 9, chunks: [{ chunk: chunkId, begin: 0, length: 70_000 }],
+    }]),
     note: example([{ kind: 'note', node: n, text: 'why' }]),
-    ack: example([{ kind: 'ack', heads: [{ author: others[1]!, length: 12, treeHash: Buffer.alloc(32, 0xbb) }] }]),
+    ack: example([{
+      kind: 'ack', heads: [{ author: others[1]!, length: 12, treeHash: Buffer.alloc(32, 0xbb) }],
+    }]),
     control: example([{ kind: 'control', control: 3, critical: true, body: Buffer.from('c') }]),
     unknown: example([{ kind: 'unknown', opKind: 300, critical: false, body: Buffer.from('?') }]),
     'ref within the batch': example([
-      { kind: 'mk', mint: 3, node: ids.node(own, 3, 1), nodeKind: 1, parent: root, name: 'd' as Name, attrs: [] },
+      {
+        kind: 'mk', mint: 3, node: ids.node(own, 3, 1), nodeKind: 1, parent: root,
+        name: 'd' as Name, attrs: [],
+      },
       { kind: 'mv', link: ids.node(own, 3, 1) as string as LinkId, parent: root, name: 'e' as Name,
         prev: [{ ms: batchMs, counter: 7, author: own, seq, index: 0, order: 0 }] },
     ]),
@@ -529,7 +554,8 @@ t.test('the bytes are those of the vectors', (t) => {
     node: Buffer.from(ids.node(own, 1, 2), 'latin1').toString('hex'),
     link: Buffer.from(ids.link(own, 2, ids.node(own, 1, 2)), 'latin1').toString('hex'),
   }
-  const stored = { inputs, batches: made.map(({ what, plain, sealed }) => ({ what, plain, sealed })) }
+  const batches = made.map(({ what, plain, sealed }) => ({ what, plain, sealed }))
+  const stored = { inputs, batches }
   if (process.env['UPDATE_VECTORS'] === '1') {
     writeFileSync(vectorFile, `${JSON.stringify(stored, undefined, 1)}\n`)
   }

@@ -54,7 +54,8 @@ class World {
 
   static async open(disk: SimDisk, seed = 1): Promise<World> {
     const journal = await Journal.open({
-      directory: '/j', disk, vaultId, segmentBytes: 1 << 20, firstFileBytes: 8192, spareBytes: 16384,
+      directory: '/j', disk, vaultId,
+      segmentBytes: 1 << 20, firstFileBytes: 8192, spareBytes: 16384,
     })
     return new World(journal, seed, read(journal))
   }
@@ -259,6 +260,24 @@ t.test('batches are cut between operations, by size and by count', async (t) => 
   await world.journal.close()
 })
 
+t.test('control ops stand in batches of their own', async (t) => {
+  const world = await World.open(new SimDisk(9))
+  const { committer } = world
+  const control = (number: number): UserOperation => ({
+    ops: [{ kind: 'control', control: 0, critical: true, body: Buffer.from('genesis') }],
+    refs: [world.ref()], facts: new Facts(number, 0), ready: true,
+  })
+  for (const one of [control(0), control(1), world.operation(2), world.local(3), control(4)]) {
+    committer.push(one)
+  }
+  await committer.drain()
+  const batches = read(world.journal)
+  t.same(operations(batches), upTo(5))
+  t.same(batches.map(({ batch }) => batch!.ops.length), [2, 1, 1])
+  await committer.close()
+  await world.journal.close()
+})
+
 t.test('a barrier cuts exactly there, and tells where a rebuild goes on', async (t) => {
   const world = await World.open(new SimDisk(7))
   const { committer, journal } = world
@@ -323,7 +342,7 @@ async function crashRound(random: SeededRandom) {
       world.mint = pushed * 100
       const found = operations(read(world.journal))
       if (found.length < promised) result.fault = `lost ${promised - found.length} of ${promised}`
-      if (found.some((number, i) => number !== i)) result.fault = `not a prefix: ${found}`
+      if (found.some((number, i) => number !== i)) result.fault = `not a prefix: ${found.join()}`
       if (result.fault !== undefined) return result
       pushed = promised = found.length
       await live(world, random, disk, () => pushed++, (count) => {
