@@ -23,7 +23,9 @@ import type { OpenFile, SealLevel } from './open-file.ts'
 
 export const DIRTY_AGE_MS = 3000
 const TICK_MS = 500
-const PASSES_MAX = 16
+/** A small file's pass waits until its bundle is full or a tenth of a second old: many at once fill
+ *  bundles, few would wait for the clock. */
+const PASSES_MAX = 256
 const RETRY_MIN_MS = 1000
 const RETRY_MAX_MS = 30_000
 /** Below this a partial pass could leave everything for later: chunks are at most half as long. */
@@ -91,14 +93,23 @@ export class FileSealer {
     this.#dirty.delete(file.ino)
   }
 
-  /** Queues a pass; a greater level wins over a queued smaller one. */
+  /** True while passes run. */
+  get busy(): boolean {
+    return this.#passes > 0
+  }
+
+  /** Queues a pass; a greater level wins over a queued smaller one. Urgent ones start at once. */
   request(file: OpenFile, level: SealLevel): void {
     if (file.wanted < level) file.wanted = level
-    if (file.running || file.queued) return
-    file.queued = true
-    if (level === SEAL_URGENT) this.#queue.unshift(file)
-    else this.#queue.push(file)
-    this.#pump()
+    if (file.running) return
+    if (level === SEAL_URGENT) {
+      if (file.queued) this.#queue = this.#queue.filter((other) => other !== file)
+      this.#start(file)
+    } else if (!file.queued) {
+      file.queued = true
+      this.#queue.push(file)
+      this.#pump()
+    }
   }
 
   /** As request(), resolved when a pass that froze after this call has put; rejects with its
@@ -161,10 +172,14 @@ export class FileSealer {
     while (this.#passes < PASSES_MAX) {
       const file = this.#queue.shift()
       if (file === undefined) return
-      file.queued = false
-      this.#passes++
-      void this.#run(file)
+      this.#start(file)
     }
+  }
+
+  #start(file: OpenFile): void {
+    file.queued = false
+    this.#passes++
+    void this.#run(file)
   }
 
   /** Passes until nobody wants another. Never rejects: every error has an addressee. */

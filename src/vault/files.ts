@@ -10,12 +10,14 @@ import { must } from '../util/assert.ts'
 import { ATTR_CTIME, ATTR_MTIME, ATTR_SIZE } from './buffers.ts'
 import type { Attr, BufferEvents, FileBuffers, Ino } from './buffers.ts'
 import type { ContentStore } from './content.ts'
-import type { Clock } from './ports.ts'
+import type { Clock, Timer } from './ports.ts'
 import type { Tree, UnsealedContent } from './tree.ts'
 import { FileReader } from './file-reader.ts'
 import { FileSealer } from './file-sealer.ts'
 import { OpenFile, SEAL_FINAL, SEAL_PARTIAL, SEAL_URGENT } from './open-file.ts'
 import { Orphans } from './orphans.ts'
+
+const HURRY_MS = 5
 
 export interface FilesOptions {
   tree: Tree
@@ -156,7 +158,7 @@ export class Files implements UnsealedContent, BufferEvents {
   async fsync(ino: Ino): Promise<void> {
     const file = this.#files.get(ino)
     if (file !== undefined && this.#sealer.isUnsealed(file) && this.#mayPut(file)) {
-      await this.#sealer.seal(file, SEAL_URGENT)
+      await this.#hurried(this.#sealer.seal(file, SEAL_URGENT))
     }
     await this.fsyncNames()
   }
@@ -164,7 +166,23 @@ export class Files implements UnsealedContent, BufferEvents {
   /** Every operation so far is durable when it resolves; unsealed content is not waited for. */
   async fsyncNames(): Promise<void> {
     this.drainAttrs()
-    await this.#tree.durable(this.#tree.ticket())
+    await this.#hurried(this.#tree.durable(this.#tree.ticket()))
+  }
+
+  /** While somebody waits, bundles are closed as soon as something is in them: the pass that is
+   *  waited for, or a rename that waits for another file's pass, may have begun without haste. */
+  async #hurried(work: Promise<void>): Promise<void> {
+    let timer: Timer | undefined
+    const hurry = (): void => {
+      if (this.#sealer.busy) this.#content.flush().catch(() => undefined) // told to the passes
+      timer = this.#clock.setTimer(HURRY_MS, hurry)
+    }
+    hurry()
+    try {
+      await work
+    } finally {
+      timer?.cancel()
+    }
   }
 
   /** Everything that has a name is durable when it resolves. Rejects with the first error, after
@@ -175,11 +193,16 @@ export class Files implements UnsealedContent, BufferEvents {
     const waiting: Promise<void>[] = []
     for (const file of this.#files.values()) {
       if (!this.#sealer.isUnsealed(file) || !this.#mayPut(file)) continue
-      waiting.push(this.#sealer.seal(file, SEAL_URGENT))
+      waiting.push(this.#sealer.seal(file, SEAL_FINAL))
     }
-    const results = await Promise.allSettled(waiting)
+    let failures: PromiseSettledResult<void>[] = []
+    await this.#hurried(
+      Promise.allSettled(waiting).then((results) => {
+        failures = results
+      }),
+    )
     await this.fsyncNames()
-    for (const result of results) if (result.status === 'rejected') throw result.reason
+    for (const result of failures) if (result.status === 'rejected') throw result.reason
   }
 
   /** Seals and syncs everything, then stops. Content that cannot be sealed is reported, and lost.

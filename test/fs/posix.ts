@@ -8,12 +8,29 @@ import t from 'tap'
 import { DirectPosix } from './direct-posix.helper.ts'
 import { nodePosix } from './node-posix.helper.ts'
 import { runPosixCases } from './posix-cases.helper.ts'
+import { VaultPlace } from './real-vault.helper.ts'
 import { memoryVault } from './vault.helper.ts'
 
 void t.test('a plain directory', async (test) => {
   const root = mkdtempSync(join(tmpdir(), 'lattice-posix-'))
   test.teardown(() => rmSync(root, { recursive: true, force: true }))
   await runPosixCases(nodePosix(root), test)
+})
+
+void t.test('FileSystem over the real tree, journal, index, packs and content', async (test) => {
+  const root = mkdtempSync(join(tmpdir(), 'lattice-posix-'))
+  test.teardown(() => rmSync(root, { recursive: true, force: true }))
+  const vault = await new VaultPlace(root).open()
+  test.teardown(vault.close)
+  const direct = new DirectPosix('real parts', vault.fs, vault.buffers)
+  await runPosixCases(direct, test)
+  await vault.files.syncAll()
+  direct.forget()
+  vault.buffers.deliver()
+  test.same(direct.troubles, [])
+  test.same(vault.troubles, [])
+  test.equal(vault.files.openFiles, 0)
+  test.equal(vault.files.orphans.count, 0)
 })
 
 void t.test('FileSystem over naive parts', async (test) => {

@@ -35,7 +35,6 @@ export class TestClock implements Clock {
 
   setTimer(delayMs: number, fire: () => void): Timer {
     const timer = setTimeout(fire, delayMs / this.#speed)
-    timer.unref()
     return { cancel: () => clearTimeout(timer) }
   }
 }
