@@ -19,13 +19,20 @@ export type Op =
 
 export type Logged = Op & { n: number; ok: boolean }
 
-/** A change of a file's content; `seed` gives the bytes. Truncation has no seed. */
+/**
+ * A change of a file's content; `seed` gives the bytes, from its byte `from` on. Truncation has no
+ * seed. A write that begins inside a page reaches a FUSE daemon as two requests, the first up to the
+ * page's end: two changes of one operation.
+ */
 export interface Change {
   n: number
   at: number
   size: number
   seed?: number
+  from?: number
 }
+
+const PAGE_BYTES = 4096
 
 export interface Node {
   id: number
@@ -129,9 +136,15 @@ export class Model {
         if (op.trunc) this.#change(node, { n, at: 0, size: 0 })
         break
       }
-      case 'write':
-        this.#change(this.of(op.h), { n, at: op.at, size: op.size, seed: op.seed })
+      case 'write': {
+        const node = this.of(op.h)
+        const { at, seed } = op
+        const first = Math.min(op.size, PAGE_BYTES - (at % PAGE_BYTES))
+        this.#change(node, { n, at, size: first, seed, from: 0 })
+        if (first === op.size) break
+        this.#change(node, { n, at: at + first, size: op.size - first, seed, from: first })
         break
+      }
       case 'trunc':
         this.#change(this.of(op.h), { n, at: 0, size: op.size })
         break

@@ -221,7 +221,10 @@ class Version {
       this.sizeBytes = end
       return
     }
-    fillBytes(this.#bytes.subarray(change.at, end), change.seed)
+    const from = change.from ?? 0
+    const bytes = new Uint8Array(from + change.size)
+    fillBytes(bytes, change.seed)
+    this.#bytes.set(bytes.subarray(from), change.at)
     this.sizeBytes = Math.max(this.sizeBytes, end)
   }
 
