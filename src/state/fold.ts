@@ -10,8 +10,8 @@
 //              keeps the link that was removed last
 //
 // One user operation is applied as a whole: first the records, then entries that went, then entries
-// that came: so two names may swap. A node that the view cannot show (removed, its directory gone, its
-// name taken) is *hidden*: kept whole under its id. To come: unions and conflict names for the latter,
+// that came: so two names may swap. A node that the view cannot show (removed, or its name is taken) is *hidden*: kept whole under its id. A removed directory with something in it is shown.
+// To come: unions and conflict names for the latter,
 // undo of directory moves, cut authors.
 
 import { kindOfId } from '../ops/ids.ts'
@@ -190,49 +190,40 @@ export class Fold {
 
   /** Makes entries of what the records say, for everything that was touched. */
   #settle(facts: Facts): void {
+    // both loops reach what they add: directories that are left by their last entry
     const touched = this.#touched
     for (let t = 0; t < touched.length; t++) {
       const record = touched[t] as NodeRecord
-      const revived = revivedLink(record)
       for (let i = 0; i < record.links.length; i++) {
         const link = record.links[i] as LinkRecord
-        if (link.shown && link.heads.length === 0 && i !== revived) {
-          this.#takeDown(record, i, facts)
-        }
+        if (link.shown && !isWanted(record, i)) this.#takeDown(record, i, facts)
       }
     }
-    // #putUp may touch directories, never nodes that were not touched before
-    const count = touched.length
-    for (let t = 0; t < count; t++) this.#putUp(touched[t] as NodeRecord, facts)
+    for (let t = 0; t < touched.length; t++) this.#putUp(touched[t] as NodeRecord, facts)
   }
 
   #putUp(record: NodeRecord, facts: Facts): void {
+    if (record.ino === ROOT_INO) return
     const wasShown = record.ino !== 0
-    const revived = revivedLink(record)
     let shown = 0
     for (let i = 0; i < record.links.length; i++) {
       const link = record.links[i] as LinkRecord
-      const wanted = link.heads.length > 0 || i === revived
-      if (link.shown || (wanted && this.#show(record, i, facts))) shown++
+      if (link.shown || (isWanted(record, i) && this.#show(record, i, facts))) shown++
       else if (link.cookie !== 0) {
         this.#setLinkRecord(record, i, { ...link, shownParent: 0, cookie: 0 })
       }
     }
-    if (record.ino === ROOT_INO) return
-    if (shown > 0 && !wasShown) this.#count(record, 1)
-    if (shown === 0) {
-      if (wasShown) this.#count(record, -1)
-      if (record.epoch === -1 || wasShown) this.#store.hide(record)
-    }
+    if (shown > 0) return
+    if (wasShown) this.#count(record, -1)
+    if (record.epoch === -1 || wasShown) this.#store.hide(record)
   }
 
   /** Gives the link its entry. False when it has no place: its directory is gone, its name taken. */
   #show(record: NodeRecord, at: number, facts: Facts): boolean {
     const store = this.#store
     const link = record.links[at] as LinkRecord
-    const parentIno = store.inoOf(link.parent)
-    const found = parentIno === undefined ? undefined : store.node(parentIno)
-    if (found === undefined || found.kind !== KIND_DIRECTORY) {
+    const found = this.#shownDirectory(link.parent, facts)
+    if (found === undefined) {
       this.unshown.push('no-directory')
       return false
     }
@@ -244,6 +235,7 @@ export class Fold {
     if (record.ino === 0) {
       record.ino = facts.ino(store.meta)
       store.show(record)
+      this.#count(record, 1)
     }
     const keeps = link.cookie !== 0 && link.shownParent === parent.ino
     const cookie = keeps ? link.cookie : facts.cookie(parent)
@@ -256,6 +248,15 @@ export class Fold {
     if (record.kind === KIND_DIRECTORY) parent.subdirCount++
     changeTimes(parent, facts)
     return true
+  }
+
+  /** The directory, in the view: a removed one comes back for what is to be shown in it. */
+  #shownDirectory(node: NodeId, facts: Facts): NodeRecord | undefined {
+    const found = this.#find(node)
+    if (found === undefined || found.kind !== KIND_DIRECTORY) return undefined
+    if (found.ino !== 0) return found
+    const record = this.#toChange(node, facts)
+    return record !== undefined && this.#show(record, 0, facts) ? record : undefined
   }
 
   /** Takes the link's entry away; shownParent and cookie stay for a new one in the same operation. */
@@ -271,6 +272,10 @@ export class Fold {
     assert(parent.entryCount >= 0 && parent.subdirCount >= 0, 'a directory has lost count')
     changeTimes(parent, facts)
     this.#setLinkRecord(record, at, { ...link, shown: false })
+    // the last thing that kept a removed directory in the view
+    if (parent.entryCount === 0 && parent.links[0]?.heads.length === 0) {
+      if (!this.#touched.includes(parent)) this.#touched.push(parent)
+    }
   }
 
   /** Rename over: the target takes the ino under which the kernel knows what is now its content. */
@@ -382,6 +387,12 @@ export class Fold {
 export function isName(name: string): name is Name {
   if (name.length === 0 || name.length > 255 || name === '.' || name === '..') return false
   return !name.includes('/') && !name.includes('\0')
+}
+
+/** Whether the view should show this link: it is kept, or keeps something that is. */
+function isWanted(record: NodeRecord, at: number): boolean {
+  const link = record.links[at] as LinkRecord
+  return link.heads.length > 0 || record.entryCount > 0 || at === revivedLink(record)
 }
 
 /** Index of the link that keeps a node which has no kept link, or -1. */
