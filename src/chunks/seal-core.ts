@@ -73,7 +73,11 @@ export class SealCore {
   readonly #who: BundleSealer
   readonly #gear: Uint8Array
   readonly #writer: PackWriter<Sealed>
+  /** What was cut last, and what of which job it is: sealing it needs no second reading. */
   readonly #window = new Uint8Array(CUT_WINDOW_BYTES + HEAD_MAX_BYTES)
+  #windowJob = -1
+  #windowBegin = 0
+  #windowEnd = 0
   readonly #chunk = new Uint8Array(CHUNK_MAX_BYTES)
   readonly #bulk: OpenBundle
   readonly #random: OpenBundle
@@ -102,7 +106,11 @@ export class SealCore {
 
   cut(request: CutRequest): CutResult {
     const plain = this.#window.subarray(0, request.end - request.begin)
+    this.#windowJob = -1
     this.#read(request, plain)
+    this.#windowJob = request.job
+    this.#windowBegin = request.begin
+    this.#windowEnd = request.end
     const lengths = this.#cutLengths(request, plain)
     const ids = Buffer.allocUnsafeSlow(lengths.length * CHUNK_ID_BYTES)
     let at = 0
@@ -130,8 +138,8 @@ export class SealCore {
     await this.#writer.flush()
   }
 
+  /** What was reported as written is durable; open bundles go on. */
   async sync(): Promise<void> {
-    await this.flush()
     await this.#writer.sync()
   }
 
@@ -150,6 +158,7 @@ export class SealCore {
 
   /** Zeroes what plaintext is left from finished work; nothing may be open. */
   wipe(): void {
+    this.#windowJob = -1
     this.#window.fill(0)
     this.#chunk.fill(0)
     if (this.#bulk.members.length === 0) this.#bulk.builder.clear()
@@ -179,26 +188,34 @@ export class SealCore {
   }
 
   async #add(request: SealRequest, pending: Pending): Promise<void> {
-    const { ids, offsets, lengths, head, headBegin } = request
-    const headEnd = headBegin + (head?.length ?? 0)
     const open = request.random ? this.#random : this.#bulk
-    for (let index = 0; index < lengths.length; index++) {
-      const begin = offsets[index] as number
-      const end = begin + (lengths[index] as number)
-      const plain = this.#chunk.subarray(0, end - begin)
-      let at = begin
-      if (head !== undefined && at >= headBegin && at < headEnd) {
-        const part = head.subarray(at - headBegin, Math.min(end, headEnd) - headBegin)
-        plain.set(part)
-        at += part.length
-      }
-      if (at < end) this.#options.readFrozen(request.job, at, plain.subarray(at - begin))
-      await this.#addChunk(open, readChunkId(ids, index * CHUNK_ID_BYTES), plain, pending, index)
+    for (let index = 0; index < request.lengths.length; index++) {
+      const plain = this.#plainOf(request, index)
+      const id = readChunkId(request.ids, index * CHUNK_ID_BYTES)
+      await this.#addChunk(open, id, plain, pending, index)
     }
     if (request.urgent) {
       await this.#closeBoth()
       this.#writer.flushSoon()
     } else if (this.#writer.isUnitFull) this.#writer.flushSoon()
+  }
+
+  /** The chunk's plaintext, valid until the next wait. */
+  #plainOf({ job, head, headBegin, offsets, lengths }: SealRequest, index: number): Uint8Array {
+    const begin = offsets[index] as number
+    const end = begin + (lengths[index] as number)
+    if (job === this.#windowJob && begin >= this.#windowBegin && end <= this.#windowEnd) {
+      return this.#window.subarray(begin - this.#windowBegin, end - this.#windowBegin)
+    }
+    const plain = this.#chunk.subarray(0, end - begin)
+    let at = begin
+    if (head !== undefined && at >= headBegin && at < headBegin + head.length) {
+      const part = head.subarray(at - headBegin, Math.min(end - headBegin, head.length))
+      plain.set(part)
+      at += part.length
+    }
+    if (at < end) this.#options.readFrozen(job, at, plain.subarray(at - begin))
+    return plain
   }
 
   async #addChunk(
@@ -208,12 +225,20 @@ export class SealCore {
     pending: Pending,
     index: number,
   ): Promise<void> {
-    const { codec, stored } = compressChunk(plain)
     const plainBytes = plain.length
-    if (!open.builder.fits(stored.length)) await this.#close(open, 'full')
+    const { codec, stored } = compressChunk(plain)
+    let kept = stored
+    if (!open.builder.fits(stored.length)) {
+      if (stored.buffer === this.#window.buffer) {
+        // The next window may be cut while this waits.
+        kept = this.#chunk.subarray(0, stored.length)
+        kept.set(stored)
+      }
+      await this.#close(open, 'full')
+    }
     const plainOffset = open.builder.usedBytes
-    assert(open.builder.add(id, stored, codec, plainBytes), 'a chunk must fit an empty bundle')
-    const storedBytes = stored.length
+    assert(open.builder.add(id, kept, codec, plainBytes), 'a chunk must fit an empty bundle')
+    const storedBytes = kept.length
     open.members.push({ pending, index, id, plainBytes, plainOffset, storedBytes, codec })
   }
 

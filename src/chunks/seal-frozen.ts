@@ -25,10 +25,10 @@ export function openFrozen(source: FrozenSource): ReadFrozen {
       assert(table.readFrozen(job, offset, into) === into.length, 'readFrozen: short')
     }
   }
-  const memory = new Uint8Array(source.memory)
+  const memory = Buffer.from(source.memory) // its copy() is ten times faster than set() on shared memory
   return (job, offset, into) => {
     const begin = (source.bases[job] ?? 0) + offset
     assert(begin + into.length <= memory.length, 'shared frozen bytes: out of range')
-    into.set(memory.subarray(begin, begin + into.length))
+    memory.copy(into, 0, begin, begin + into.length)
   }
 }

@@ -47,6 +47,11 @@ export type SealerOptions = {
 /** A stretch of the job that is cut as one stream: head bytes, then frozen bytes up to `end`. */
 type Run = { begin: number; end: number; head: Uint8Array | undefined }
 
+type How = { random: boolean; urgent: boolean; lane: number | undefined }
+
+/** The job of bytes that travel with the request. */
+const NO_JOB = -2
+
 export class Sealer {
   readonly #options: SealerOptions
   /** Chunks that are being sealed now; whoever meets one waits for it. */
@@ -106,7 +111,8 @@ export class Sealer {
       at += bytes.length
     }
     const waits = new Set<Promise<void>>()
-    this.#startSealing(-1, { begin: 0, end: at, head }, chunksAt, false, true, waits)
+    const how = { random: false, urgent: true, lane: undefined }
+    this.#startSealing(NO_JOB, { begin: 0, end: at, head }, chunksAt, how, waits)
     await Promise.all(waits)
   }
 
@@ -232,14 +238,15 @@ export class Sealer {
           const isLast = end === run.end
           const head = headFrom(run, begin)
           const cut = { job: job.job, begin, end, head, chunker, final: isLast && !carriesTail }
-          let { lengths, ids } = await this.#options.backend.cut(cut)
-          if (isLast && lengths.length === 0 && spliced.length === 0) {
+          let result = await this.#options.backend.cut(cut)
+          if (isLast && result.lengths.length === 0 && spliced.length === 0) {
             // A job that is one short tail must make progress: memory may wait for it.
-            ({ lengths, ids } = await this.#options.backend.cut({ ...cut, final: true }))
+            result = await this.#options.backend.cut({ ...cut, final: true })
           }
-          const placed = placedChunks(begin, lengths, ids)
+          const placed = placedChunks(begin, result.lengths, result.ids)
           for (const one of placed) spliced.push(one)
-          this.#startSealing(job.job, run, placed, random, urgent && isLast, waits)
+          const how = { random, urgent: urgent && isLast, lane: result.lane }
+          this.#startSealing(job.job, run, placed, how, waits)
           for (const { extent } of placed) begin += extent.length
           if (isLast) break
           while (waits.size >= WINDOWS_MAX) await Promise.race(waits)
@@ -260,8 +267,7 @@ export class Sealer {
     job: number,
     run: Run,
     placed: Placed[],
-    random: boolean,
-    urgent: boolean,
+    how: How,
     waits: Set<Promise<void>>,
   ): void {
     const wait = (promise: Promise<void>): void => {
@@ -287,18 +293,12 @@ export class Sealer {
     }
     for (const other of others) wait(other)
     if (fresh.length === 0) return
-    const done = this.#sealFresh(job, run, fresh, random, urgent)
+    const done = this.#sealFresh(job, run, fresh, how)
     for (const id of claimed) this.#pending.set(id, done)
     wait(done)
   }
 
-  async #sealFresh(
-    job: number,
-    run: Run,
-    fresh: Placed[],
-    random: boolean,
-    urgent: boolean,
-  ): Promise<void> {
+  async #sealFresh(job: number, run: Run, fresh: Placed[], how: How): Promise<void> {
     const offsets = new Float64Array(fresh.length)
     const lengths = new Uint32Array(fresh.length)
     const ids = new Uint8Array(fresh.length * CHUNK_ID_BYTES)
@@ -310,7 +310,7 @@ export class Sealer {
     const first = offsets[0] as number
     const head = headFrom(run, first)
     try {
-      const request = { job, head, headBegin: first, offsets, lengths, ids, random, urgent }
+      const request = { job, head, headBegin: first, offsets, lengths, ids, ...how }
       const rows = await this.#options.backend.seal(request)
       this.#locate(ids, lengths, rows)
     } finally {

@@ -8,7 +8,7 @@ import type { WorkerOptions } from 'node:worker_threads'
 import { LatticeError } from '../util/errors.ts'
 import type { Clock, Timer } from './content-store-ports.ts'
 import type { FrozenSource } from './seal-frozen.ts'
-import { BUNDLE_OPEN_MS } from './seal-protocol.ts'
+import { BUNDLE_OPEN_MS, CUT_WINDOW_BYTES } from './seal-protocol.ts'
 import type {
   CutRequest,
   CutResult,
@@ -33,6 +33,8 @@ export type SealPoolOptions = {
 }
 
 const IDLE_MS = 20_000
+/** A lane that has a window at hand is preferred until it is so far behind the other. */
+const LANE_LEAD_BYTES = 2 * CUT_WINDOW_BYTES
 
 export class SealPool implements SealBackend {
   readonly #lanes: Lane[]
@@ -51,13 +53,19 @@ export class SealPool implements SealBackend {
 
   async cut(request: CutRequest): Promise<CutResult> {
     const bytes = request.end - request.begin
-    return (await this.#leastBusy().ask({ kind: 'cut', request }, bytes)) as CutResult
+    const lane = this.#leastBusy()
+    const result = (await lane.ask({ kind: 'cut', request }, bytes)) as CutResult
+    result.lane = this.#lanes.indexOf(lane)
+    return result
   }
 
   async seal(request: SealRequest): Promise<SealResult> {
     let bytes = 0
     for (const length of request.lengths) bytes += length
-    return (await this.#leastBusy().ask({ kind: 'seal', request }, bytes)) as SealResult
+    const least = this.#leastBusy()
+    const near = this.#lanes[request.lane ?? -1] ?? least
+    const lane = near.busyBytes > least.busyBytes + LANE_LEAD_BYTES ? least : near
+    return (await lane.ask({ kind: 'seal', request }, bytes)) as SealResult
   }
 
   async flush(): Promise<void> {
@@ -82,6 +90,7 @@ export class SealPool implements SealBackend {
 
 type Waiter = {
   bytes: number
+  isSeal: boolean
   resolve: (result: CutResult | SealResult | undefined) => void
   reject: (error: Error) => void
 }
@@ -97,7 +106,7 @@ class Lane {
   #seq = 0
   #closeTimer: Timer | undefined
   #idleTimer: Timer | undefined
-  /** Something was sealed that no sync has followed. */
+  /** Something was reported as written that no sync has followed. */
   #isDirty = false
   /** A worker died before what it had written was durable. */
   #lost: Error | undefined
@@ -110,13 +119,10 @@ class Lane {
   }
 
   ask(task: WorkerTask, bytes: number): Promise<CutResult | SealResult | undefined> {
-    if (task.kind === 'seal') {
-      this.#isDirty = true
-      if (!task.request.urgent) this.#armClose()
-    }
+    if (task.kind === 'seal' && !task.request.urgent) this.#armClose()
     return new Promise((resolve, reject) => {
       const seq = this.#seq++
-      this.#waiting.set(seq, { bytes, resolve, reject })
+      this.#waiting.set(seq, { bytes, isSeal: task.kind === 'seal', resolve, reject })
       this.busyBytes += bytes
       this.#idleTimer?.cancel()
       if (this.#queue.push({ seq, task }) === 1) queueMicrotask(() => this.#post())
@@ -124,7 +130,7 @@ class Lane {
   }
 
   async flush(): Promise<void> {
-    if (this.#isDirty) await this.ask({ kind: 'flush' }, 0)
+    if (this.#worker !== undefined || this.#queue.length > 0) await this.ask({ kind: 'flush' }, 0)
   }
 
   async sync(): Promise<void> {
@@ -196,6 +202,7 @@ class Lane {
     if (waiter === undefined) return
     this.#waiting.delete(reply.seq)
     this.busyBytes -= waiter.bytes
+    if (waiter.isSeal) this.#isDirty = true
     if ('error' in reply) {
       const { code, message, details } = reply.error
       waiter.reject(new LatticeError(code, message, { details }))
@@ -216,8 +223,8 @@ class Lane {
 
   async #stop(): Promise<void> {
     if (this.#worker === undefined && this.#waiting.size === 0) return
-    await this.sync()
     if (this.#waiting.size > 0 || this.#queue.length > 0) await this.ask({ kind: 'flush' }, 0)
+    await this.sync()
     const worker = this.#worker
     if (worker === undefined) return
     const ended = this.ask({ kind: 'close' }, 0)

@@ -14,7 +14,12 @@ export type PlainRange = { job: number; begin: number; end: number; head: Uint8A
 export type CutRequest = PlainRange & { chunker: ChunkerId; final: boolean }
 
 /** Lengths of the chunks at the start of the range, and their ids, 32 bytes each. */
-export type CutResult = { lengths: Uint32Array; ids: Uint8Array }
+export type CutResult = {
+  lengths: Uint32Array
+  ids: Uint8Array
+  /** Which worker still has the plaintext at hand. */
+  lane?: number
+}
 
 /** Chunks of a stream that are new to this device: the n-th is lengths[n] bytes at offsets[n]. */
 export type SealRequest = {
@@ -29,6 +34,8 @@ export type SealRequest = {
   random: boolean
   /** Somebody waits: the bundle is closed and written at once. */
   urgent: boolean
+  /** CutResult.lane of the same window. */
+  lane?: number | undefined
 }
 
 /** Rows of a SealResult, one per chunk of the request, in its order. */
@@ -50,7 +57,7 @@ export interface SealBackend {
   seal(request: SealRequest): Promise<SealResult>
   /** Closes and writes what is open. */
   flush(): Promise<void>
-  /** What was sealed before is durable when it resolves. */
+  /** What seal() has resolved for before is durable when it resolves. */
   sync(): Promise<void>
   /** Told about bundles that moved. Set once, before anything is sealed. */
   onMoved(listener: (moved: Moved) => void): void
