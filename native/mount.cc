@@ -83,7 +83,9 @@ napi_value mount_direct(napi_env env, napi_callback_info info) {
   std::string data = "fd=" + std::to_string(fd.get()) + ",rootmode=40000,user_id=" +
                      std::to_string(getuid()) + ",group_id=" + std::to_string(getgid());
   if (!options.empty()) data += "," + options;
-  const std::string type = subtype.empty() ? "fuse" : "fuse." + subtype;
+  const std::string type = subtype.empty()                 ? "fuse"
+                           : subtype.rfind("fuse.", 0) == 0 ? subtype
+                                                            : "fuse." + subtype;
   if (mount(source.c_str(), directory.c_str(), type.c_str(), static_cast<unsigned long>(flags),
             data.c_str()) != 0) {
     return throw_errno(env, "mount", errno);

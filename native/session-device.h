@@ -4,8 +4,10 @@
 
 #pragma once
 
+#include <pthread.h>
 #include <sys/uio.h>
 
+#include <atomic>
 #include <cstddef>
 
 namespace lattice {
@@ -20,14 +22,23 @@ class Device {
   bool ok() const { return fd_ >= 0 && wake_fd_ >= 0; }
   // Blocks for the next message. Its size; 0 when the mount has ended or stop() was called; -errno.
   ssize_t receive(iovec* parts, int count);
+  // Ends the current and every later receive(); returns when the thread in it, if any, has left.
+  void stop();
   // From any thread. 0 or an errno; ENOENT: the request was interrupted and is gone.
   int send(const iovec* parts, int count);
-  // Ends the current and every later receive().
-  void stop();
-
  private:
-  int fd_;
-  int wake_fd_;
+  ssize_t receive_blocking(iovec* parts, int count);
+  ssize_t receive_polling(iovec* parts, int count);
+
+  const int fd_;
+  const int wake_fd_;
+  // The device is read in blocking mode, one system call a request, and left by a signal; a socket
+  // is polled together with wake_fd_.
+  bool blocking_ = false;
+  std::atomic<bool> stopped_{false};
+  std::atomic<bool> inside_{false};
+  pthread_t reader_{};
+  bool reader_known_ = false;  // the reader's own
 };
 
 }  // namespace lattice

@@ -237,7 +237,7 @@ void Session::write(const Request& r) {
                                    (in->write_flags & FUSE_WRITE_KILL_SUIDGID) != 0)) {
     case Outcome::ok:
       stats_.native++;
-      if (size >= kLandingMinBytes) predicted_ = r.header->nodeid;
+      if (size >= kLandingMinBytes && in->offset > 0) predicted_ = r.header->nodeid;
       return send_written(unique, size);
     case Outcome::parked:
       stats_.native++;

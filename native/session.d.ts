@@ -118,10 +118,8 @@ export function createFileTable(): FileTable
 /** In a worker: the table that another thread made. Only readFrozen may be called on it. */
 export function openFileTable(handle: number): Pick<FileTable, 'readFrozen'>
 export function createSession(options: SessionOptions): Session
-/** mount(2) as root: opens /dev/fuse and mounts; returns the descriptor. `fsname` is the subtype
- * (type
- *  fuse.<fsname>), `flags` are MS_*, `options` follow fd, rootmode, user_id and group_id. Throws with
- *  `errno` set. */
+/** mount(2) as root: opens /dev/fuse and mounts; returns the descriptor. The type is fuse.`fsname`,
+ *  `flags` are MS_*, `options` follow fd, rootmode, user_id and group_id. Throws with `errno`. */
 export function mountDirect(source: string, directory: string, fsname: string, flags: number, options: string): number
 /** umount2(2). flags: 2 = MNT_DETACH. Throws with `errno`. */
 export function unmountDirect(directory: string, flags: number): void

@@ -488,7 +488,7 @@ void Table::released(uint64_t ino) {
     if (last) {
       if (r.overlay) {
         r.overlay->cut_clean(0, UINT64_MAX);
-        if (!r.busy()) r.overlay->current.reset();
+        r.overlay->current.reset();  // what lies in it keeps it
       }
       r.window_end = r.window_bytes = r.read_end = r.dropped_to = 0;
       r.trigger = UINT64_MAX;

@@ -13,6 +13,7 @@ import t, { type Test } from 'tap'
 import { sessionAddon } from '../../src/fuse/addon.ts'
 
 const exec = promisify(execFile)
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const SERVER = fileURLToPath(new URL('support/mount-server.ts', import.meta.url))
 const skip =
   process.getuid?.() !== 0
@@ -28,11 +29,14 @@ interface Mounted {
   end: () => Promise<{ stats: number[]; totals: number[] }>
 }
 
-async function mounted(test: Test, dirtyBytesMax = 256 << 20): Promise<Mounted> {
+async function mounted(
+  test: Test,
+  dirtyBytesMax = 256 << 20,
+  how: 'direct' | 'helper' = 'direct',
+): Promise<Mounted> {
   const dir = await mkdtemp(join(tmpdir(), 'lattice-native-'))
-  const server = spawn(process.execPath, ['--import', 'tsx', SERVER, dir, `${dirtyBytesMax}`], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
+  const args = ['--import', 'tsx', SERVER, dir, `${dirtyBytesMax}`, how]
+  const server = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
   let output = ''
   const closed = new Promise<void>((resolve) => server.once('close', () => resolve()))
   const ready = new Promise<void>((resolve, reject) => {
@@ -126,6 +130,39 @@ void t.test('a small dirty limit slows writers and loses nothing', { skip, timeo
   await Promise.all(['a', 'b', 'c'].map((name) => exec('cp', [source, join(dir, name)])))
   for (const name of ['a', 'b', 'c']) await exec('cmp', [source, join(dir, name)])
   await end()
+})
+
+const noHelper = !existsSync('/usr/bin/fusermount3') && 'needs fusermount3'
+void t.test('through fusermount3', { skip: skip || noHelper, timeout: 30_000 }, async (test) => {
+  const { dir, end } = await mounted(test, 256 << 20, 'helper')
+  await writeFile(join(dir, 'a'), 'hello')
+  test.equal(await readFile(join(dir, 'a'), 'utf8'), 'hello')
+  await end()
+})
+
+// The device is for root alone on some systems: an ordinary user gets a copy that everybody may open,
+// bound over it in a mount namespace of its own.
+void t.test('as an ordinary user', { skip: skip || noHelper, timeout: 30_000 }, async (test) => {
+  const scratch = await mkdtemp(join(tmpdir(), 'lattice-user-'))
+  test.teardown(async () => rm(scratch, { recursive: true, force: true }))
+  const serve = `node --import tsx ${SERVER} "$S/m" 268435456 helper > "$S/out" 2>&1`
+  const use = 'echo hello > "$S/m/a"; cat "$S/m/a"; fusermount3 -u "$S/m"; wait; tail -c 4000 "$S/out"'
+  const asUser = `(${serve}) & for i in $(seq 100); do grep -q ready "$S/out" && break; sleep 0.1; done; ${use}`
+  const asRoot = `mknod "$S/fuse" c 10 229; chmod 666 "$S/fuse"; mount --bind "$S/fuse" /dev/fuse;
+    mkdir "$S/m"; chmod 777 "$S"; chown 65534 "$S/m"; exec setpriv --reuid 65534 --regid 65534 --clear-groups sh -c '${asUser}'`
+  const env = { ...process.env, S: scratch, HOME: scratch, TSX_DISABLE_CACHE: '1' }
+  const { stdout } = await exec('unshare', ['-m', 'sh', '-c', asRoot], { env, cwd: ROOT })
+  test.match(stdout, /^hello\n/)
+  test.match(stdout, /ready/)
+})
+
+void t.test('a session that is closed lets the mount go', { skip, timeout: 30_000 }, async (test) => {
+  const { dir, server } = await mounted(test)
+  await writeFile(join(dir, 'a'), 'x')
+  server.kill('SIGTERM')
+  await new Promise((resolve) => server.once('close', resolve))
+  test.equal(server.signalCode, null, 'it ended by itself')
+  test.equal(await sessionAddon().probeMount(dir), 107, 'ENOTCONN')
 })
 
 void t.test('a killed server: the mount is dead, and is told so', { skip, timeout: 30_000 }, async (test) => {

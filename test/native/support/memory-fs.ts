@@ -66,7 +66,7 @@ export class MemoryFs {
     this.#options = options
     this.table = addon.createFileTable()
     this.table.setLimits(options.dirtyBytesMax ?? 256 * 2 ** 20, options.cleanBytesMax ?? 64 * 2 ** 20)
-    this.#make(0o40755).ino = 1
+    this.#make(0o40777).ino = 1
     this.session = addon.createSession({
       fd: options.fd,
       table: this.table,
