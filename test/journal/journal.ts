@@ -101,6 +101,16 @@ t.test('after any crash: all that was flushed, and a prefix of the rest', async 
   t.ok(torn > 10, `crashes that lost or tore something ${torn}`)
 })
 
+function isSpareZero(disk: SimDisk): boolean {
+  let isZero = true
+  if (disk.list(directory).includes('spare.journal')) {
+    disk.edit(join(directory, 'spare.journal'), (bytes) => {
+      isZero = bytes.every((byte) => byte === 0)
+    })
+  }
+  return isZero
+}
+
 /** Lives of one journal, each ended by a crash, a kill or a close, with failing disk calls. */
 async function crashRound(random: SeededRandom) {
   let disk = new SimDisk(random.int(0, 2 ** 31))
@@ -156,6 +166,7 @@ async function crashRound(random: SeededRandom) {
     }
     if (disk.hasCrashed) result.crashes++
     disk = random.chance(0.7) ? disk.reboot() : disk.restart()
+    if (!isSpareZero(disk)) result.fault = 'a file was written to before its name was durable'
   }
   return result
 }
@@ -178,6 +189,7 @@ t.test('a failed flush is told once to each waiter; nothing is lost, nothing mov
     t.equal(journal.read(position).payload.length, 5000)
     await journal.flush()
     t.equal(journal.trouble, undefined)
+    t.equal(disk.list(directory).includes('00000000-1.journal'), first === 1)
     t.same(numbers(journal), upTo(first + 2))
     const after = await open(disk.reboot())
     t.same(numbers(after), upTo(first + 2), 'durable in another file')
@@ -310,10 +322,27 @@ t.test('missing, swapped, foreign and future files', async (t) => {
   t.equal(await scanAll(broken), 'damaged-journal', 'swapped')
   t.equal(await scanAll(disk.reboot(), { vaultId: Buffer.alloc(16, 8) }), 'damaged-journal')
   broken = disk.reboot()
+  await transplantGroup(broken, path(0))
+  t.equal(await scanAll(broken), 'damaged-journal', 'a group of another history')
+  broken = disk.reboot()
   broken.edit(path(0), (bytes) => bytes.writeUInt32BE(1, 8))
   t.equal(await scanAll(broken), 'damaged-journal', 'version changed without its checksum')
   t.equal(await scanAll(disk.reboot()), 'no error')
 })
+
+/** Puts the second group of another journal, sound in itself, in place of this one's. */
+async function transplantGroup(disk: SimDisk, path: string): Promise<void> {
+  const other = new SimDisk(70)
+  const journal = await open(other)
+  for (let i = 0; i < 60; i++) {
+    journal.append(JOURNAL_BATCH, payload(i + 100, 3000))
+    await journal.flush()
+  }
+  await journal.close()
+  let group = Buffer.alloc(0)
+  other.edit(path, (bytes) => void (group = Buffer.from(bytes.subarray(8192, 12288))))
+  disk.edit(path, (bytes) => void group.copy(bytes, 8192))
+}
 
 t.test('a full disk: said so, the reserve is used, and room given back is used too', async (t) => {
   const disk = new SimDisk(8)

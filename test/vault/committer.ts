@@ -304,6 +304,26 @@ t.test('a barrier cuts exactly there, and tells where a rebuild goes on', async 
   await journal.close()
 })
 
+t.test('a barrier set while a cycle runs cuts what the next one takes', async (t) => {
+  const world = await World.open(new SimDisk(10))
+  const { committer, journal } = world
+  const first = committer.durable(committer.push(world.put(0)))
+  committer.push(world.operation(1))
+  const reached = committer.barrier()
+  committer.push(world.operation(2))
+  const last = committer.drain()
+  const cursor = await reached
+  await Promise.all([first, last])
+  const behind = [...journal.scan(cursor.scanFrom)]
+    .filter((record) => record.sequence > cursor.batchesThrough)
+  t.same(behind.flatMap((record) => decodeJournalBatch(record, keys).facts.map((one) => one.sec)),
+    [2])
+  const again = await committer.barrier()
+  t.same([...journal.scan(again.scanFrom)], [])
+  await committer.close()
+  await journal.close()
+})
+
 t.test('a clock that goes back', async (t) => {
   const world = await World.open(new SimDisk(8))
   const { committer } = world
