@@ -12,6 +12,7 @@ import type { RootDatabase } from 'lmdb'
 import { openRecord, sealRecord } from '../crypto/aead.ts'
 import { assert } from '../util/assert.ts'
 import { LatticeError, fromSystemError } from '../util/errors.ts'
+import { beginOpening, endOpening, faultOf } from './lmdb-file.ts'
 
 const MAGIC = 'lattice index '
 /** Of the layout of keys and records. Another one means: rebuild. */
@@ -51,6 +52,9 @@ export class IndexEnvironment {
     let root: RootDatabase<Buffer, Buffer>
     try {
       mkdirSync(directory, { recursive: true, mode: 0o700 })
+      const fault = faultOf(directory)
+      if (fault !== undefined) throw damagedIndex('lmdb', `the index is damaged: ${fault}`)
+      if (!beginOpening(directory)) throw damagedIndex('lmdb', 'the index does not open')
       root = open<Buffer, Buffer>({
         path: directory,
         keyEncoding: 'binary',
@@ -58,16 +62,23 @@ export class IndexEnvironment {
         overlappingSync: true,
       })
     } catch (error) {
+      endOpening(directory)
       throw openFailure(error, directory)
     }
     const environment = new IndexEnvironment(root, valueKey)
     try {
       environment.#checkFormat(vaultId)
     } catch (error) {
+      endOpening(directory)
       void root.close()
       throw error
     }
     return environment
+  }
+
+  /** The index was opened and read, well or badly: it does not end the process. */
+  opened(directory: string): void {
+    endOpening(directory)
   }
 
   /** Deletes the index from disk; nobody may have it open. */

@@ -67,6 +67,8 @@ export class LmdbIndex implements StateIndex {
       await environment.close()
       if (!isLatticeError(error) || error.code === 'damaged-index') throw error
       throw damagedIndex('record', 'the state of the index does not decode', error)
+    } finally {
+      environment.opened(directory)
     }
   }
 
