@@ -32,7 +32,9 @@ export async function resolveDirectory(argument: string): Promise<string> {
       })
     }
     if (errnoName(error) === 'ENOTDIR') {
-      throw new LatticeError('mountpoint-not-directory', `${dirname(absolute)} is not a directory`)
+      throw new LatticeError('mountpoint-not-directory', `${dirname(absolute)} is no directory`, {
+        hint: 'name a directory, or a path that does not exist yet',
+      })
     }
     throw fromSystemError(error, `${dirname(absolute)} cannot be reached`)
   }

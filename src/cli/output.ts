@@ -2,7 +2,7 @@
 // stdout and errors as one JSON line on stderr. Text from outside has its control characters
 // escaped.
 
-import { exitCodeOf } from '../config/exit-codes.ts'
+import { defaultHintOf, exitCodeOf } from '../config/exit-codes.ts'
 import { LatticeError, fromSystemError } from '../util/errors.ts'
 
 export class Output {
@@ -31,7 +31,8 @@ export class Output {
     const error = fromSystemError(thrown, 'the command failed')
     const reason = error instanceof LatticeError ? error.code : 'internal'
     const exitCode = exitCodeOf(reason)
-    const hint = error instanceof LatticeError ? error.hint : undefined
+    const own = error instanceof LatticeError ? error.hint : undefined
+    const hint = own ?? defaultHintOf(reason)
     if (this.json) {
       const details = error instanceof LatticeError ? error.details : {}
       const document = { error: { reason, message: error.message, hint, exitCode, details } }

@@ -9,6 +9,8 @@ export interface ExitCode {
   name: string
   meaning: string
   reasons: ErrorCode[]
+  /** What to do, for errors that bring no hint of their own. */
+  hint?: string
 }
 
 export const EXIT_OK = 0
@@ -24,8 +26,15 @@ export const EXIT_CODES: readonly ExitCode[] = [
     name: 'failure',
     meaning: 'something else failed',
     reasons: ['io', 'internal', 'timeout', 'closed', 'invalid', 'too-large', 'exists'],
+    hint: 'the log of the daemon may say more: lattice status --json names it',
   },
-  { code: EXIT_USAGE, name: 'usage', meaning: 'the command line is wrong', reasons: ['usage'] },
+  {
+    code: EXIT_USAGE,
+    name: 'usage',
+    meaning: 'the command line is wrong',
+    reasons: ['usage'],
+    hint: 'lattice help [COMMAND]',
+  },
   {
     code: 3,
     name: 'partial',
@@ -37,6 +46,7 @@ export const EXIT_CODES: readonly ExitCode[] = [
     name: 'not-found',
     meaning: 'nothing to do, or not there',
     reasons: ['not-found', 'not-mounted', 'mountpoint-missing', 'no-recovery-box'],
+    hint: 'check the path; lattice status lists what is mounted',
   },
   { code: 5, name: 'conflict', meaning: 'a conflict needs a decision', reasons: [] },
   {
@@ -44,26 +54,36 @@ export const EXIT_CODES: readonly ExitCode[] = [
     name: 'no-daemon',
     meaning: 'the daemon is not running or cannot be started',
     reasons: ['daemon-not-running'],
+    hint: 'its log says why: daemon.log in the state directory',
   },
   {
     code: 7,
     name: 'busy',
     meaning: 'the mount point is busy, not empty or no directory; the mount is in use',
     reasons: ['busy', 'mountpoint-busy', 'mountpoint-not-empty', 'mountpoint-not-directory'],
+    hint: 'close what uses it, or name another directory',
   },
   {
     code: 8,
     name: 'no-fuse',
     meaning: 'FUSE is not available',
     reasons: ['no-fuse', 'no-fusermount'],
+    hint: 'lattice doctor says what is missing',
   },
   { code: 9, name: 'unreachable', meaning: 'network or storage not reachable', reasons: [] },
-  { code: 10, name: 'no-vault', meaning: 'the vault does not exist', reasons: ['vault-not-found'] },
+  {
+    code: 10,
+    name: 'no-vault',
+    meaning: 'the vault does not exist',
+    reasons: ['vault-not-found'],
+    hint: 'lattice status lists the vaults',
+  },
   {
     code: 11,
     name: 'locked',
     meaning: 'another process uses the vault',
     reasons: ['locked', 'daemon-running'],
+    hint: 'lattice status names the daemon that runs',
   },
   {
     code: 12,
@@ -77,8 +97,15 @@ export const EXIT_CODES: readonly ExitCode[] = [
       'phrase-word',
       'phrase-checksum',
     ],
+    hint: 'check it for typing errors',
   },
-  { code: 13, name: 'denied', meaning: 'no permission', reasons: ['denied'] },
+  {
+    code: 13,
+    name: 'denied',
+    meaning: 'no permission',
+    reasons: ['denied'],
+    hint: 'check owner and mode of the path and of the directories above it',
+  },
   {
     code: 14,
     name: 'damaged',
@@ -116,18 +143,21 @@ export const EXIT_CODES: readonly ExitCode[] = [
       'not-canonical',
       'out-of-bounds',
     ],
+    hint: 'nothing was changed; keep a copy of the state directory, then: lattice check DIR',
   },
   {
     code: 15,
     name: 'unknown-format',
     meaning: 'written by another version of lattice',
     reasons: ['unknown-format', 'unsupported', 'bundle-version', 'bundle-suite', 'codec-unknown'],
+    hint: 'use the version of lattice that wrote it, or a newer one',
   },
   {
     code: 22,
     name: 'empty-passphrase',
     meaning: 'the passphrase is empty',
     reasons: ['empty-passphrase'],
+    hint: 'give a passphrase of at least one character',
   },
   {
     code: EXIT_CHECK_FOUND,
@@ -135,12 +165,19 @@ export const EXIT_CODES: readonly ExitCode[] = [
     meaning: '`lattice check` found errors',
     reasons: [],
   },
-  { code: 28, name: 'disk-full', meaning: 'no space is left', reasons: ['disk-full'] },
+  {
+    code: 28,
+    name: 'disk-full',
+    meaning: 'no space is left',
+    reasons: ['disk-full'],
+    hint: 'free some space where the state directory lies; removing files in the vault works',
+  },
   {
     code: 69,
     name: 'prerequisite',
     meaning: 'something that lattice needs is missing',
     reasons: ['prerequisite', 'addon-missing', 'self-test-failed'],
+    hint: 'lattice doctor says what is missing',
   },
   {
     code: EXIT_INTERRUPTED,
@@ -149,6 +186,11 @@ export const EXIT_CODES: readonly ExitCode[] = [
     reasons: ['cancelled'],
   },
 ]
+
+/** The hint of a reason's class; undefined for what was ended on purpose. */
+export function defaultHintOf(reason: string): string | undefined {
+  return EXIT_CODES.find(({ code }) => code === exitCodeOf(reason))?.hint
+}
 
 const BY_REASON = new Map<string, number>(
   EXIT_CODES.flatMap(({ code, reasons }) => reasons.map((reason) => [reason, code] as const)),

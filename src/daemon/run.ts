@@ -41,6 +41,10 @@ function endOnSignals(daemon: Daemon, log: Log): void {
 /** The unexpected: what can be stored still is, then the process ends with a failure. */
 function endOnFaults(daemon: Daemon, log: Log): void {
   const fault = (error: unknown): void => {
+    if (isIndexWriteFailure(error)) {
+      log.error(loggable(error), 'the index could not be written')
+      return
+    }
     log.fatal(loggable(error), 'a fault in lattice')
     process.exitCode = 1
     setTimeout(() => endNow(1), SHUTDOWN_TIMEOUT_MS).unref()
@@ -48,6 +52,14 @@ function endOnFaults(daemon: Daemon, log: Log): void {
   }
   process.on('uncaughtException', fault)
   process.on('unhandledRejection', fault)
+}
+
+/**
+ * A full disk under the index: lmdb also rejects promises of its own that nobody can reach. The
+ * checkpoint that wanted the write is told, and tries again; nothing but that is concerned.
+ */
+function isIndexWriteFailure(error: unknown): boolean {
+  return error instanceof Error && /[/\\]node_modules[/\\]lmdb[/\\]/.test(error.stack ?? '')
 }
 
 /** Everything is closed: what keeps the process alive now would be a fault. */

@@ -1,5 +1,7 @@
 // DiskSpace: how much room the disk under the vault has, without ever blocking: what was measured
-// last, measured again in the background once it is older than a second.
+// last, measured again in the background once it is older than a second. On a disk that is nearly
+// full a second is too long (a stream fills it meanwhile): then it is asked at once, which a local
+// disk answers in microseconds.
 // A reserve is never given to users, so that rm and the journal keep working on a full disk.
 
 import { statfsSync } from 'node:fs'
@@ -9,6 +11,9 @@ import type { Statfs } from './types.ts'
 
 export const RESERVE_BYTES = 64 * 1024 * 1024
 const FRESH_MS = 1000
+/** Below this a second's writes could take what is left. */
+const NEARLY_FULL_BYTES = 1024 * 1024 * 1024
+const NEARLY_FULL_FRESH_MS = 5
 const BLOCK_BYTES = 4096
 /** Inodes cost no disk beforehand: as many as a disk of that size could ever name. */
 const FILES_MAX = 2 ** 31
@@ -55,7 +60,13 @@ export class DiskSpace {
   }
 
   #refresh(): void {
-    if (this.#measuring || this.#clock.nowMs() - this.#measuredMs < FRESH_MS) return
+    const ageMs = this.#clock.nowMs() - this.#measuredMs
+    if (this.#measured.availableBytes < NEARLY_FULL_BYTES && ageMs >= NEARLY_FULL_FRESH_MS) {
+      this.#measured = measured(statfsSync(this.#directory))
+      this.#measuredMs = this.#clock.nowMs()
+      return
+    }
+    if (this.#measuring || ageMs < FRESH_MS) return
     this.#measuring = true
     statfs(this.#directory)
       .then((stats) => {

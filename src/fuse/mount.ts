@@ -84,7 +84,12 @@ export async function prepareMountPoint(directory: string): Promise<void> {
       hint: 'name a directory, or a path that does not exist yet',
     })
   }
-  if ((await readdir(directory)).length > 0) {
+  const entries = await readdir(directory).catch((error: NodeJS.ErrnoException) => {
+    throw new LatticeError('denied', `${directory} may not be read (${error.code ?? 'error'})`, {
+      hint: 'name a directory of your own',
+    })
+  })
+  if (entries.length > 0) {
     throw new LatticeError('mountpoint-not-empty', `${directory} is not empty`, {
       hint: 'mount on an empty directory, then copy the files into the vault',
     })
