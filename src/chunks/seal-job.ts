@@ -10,6 +10,7 @@
 //     read back as the run's *head* (CONTRACT: not when somebody waits and the run is small).
 // Runs are cut in windows; a window is sealed while the next one is being cut.
 
+import { EMPTY_BYTES, bufferView } from '../util/bytes.ts'
 import { LatticeError } from '../util/errors.ts'
 import { CHUNK_ID_BYTES, chunkIdOf, readChunkId, writeChunkId } from './chunk-id.ts'
 import type { ChunkId } from './chunk-id.ts'
@@ -56,6 +57,8 @@ export class Sealer {
   readonly #options: SealerOptions
   /** Chunks that are being sealed now; whoever meets one waits for it. */
   readonly #pending = new Map<ChunkId, Promise<void>>()
+  /** For plaintext that is used up before the next wait; zero in between. */
+  readonly #scratch = new Uint8Array(LOOSE_MAX_BYTES)
 
   constructor(options: SealerOptions) {
     this.#options = options
@@ -189,7 +192,8 @@ export class Sealer {
 
   /** All runs together are small: each is one loose chunk (fixed chunks: cut where they must be). */
   #sealSmall(job: FrozenJob, runs: Run[], chunker: ChunkerId, spliced: Placed[]): void {
-    const plain = new Uint8Array(LOOSE_MAX_BYTES)
+    const plain = this.#scratch
+    let usedBytes = 0
     for (const run of runs) {
       for (let begin = run.begin; begin < run.end; ) {
         const unit = LOOSE_MAX_BYTES
@@ -199,10 +203,11 @@ export class Sealer {
         const bytes = plain.subarray(0, end - begin)
         this.#readRun(job.job, run, begin, bytes)
         spliced.push({ offset: begin, extent: this.storeSmall(bytes) })
+        usedBytes = Math.max(usedBytes, bytes.length)
         begin = end
       }
     }
-    plain.fill(0)
+    plain.fill(0, 0, usedBytes)
   }
 
   #readRun(job: number, run: Run, begin: number, into: Uint8Array): void {
@@ -340,16 +345,15 @@ export class Sealer {
 
   /** Content that is read and written at random in pages is cut in fixed pieces, for good. */
   #chunkerFor(working: Working, job: FrozenJob): ChunkerId {
-    const start = working.inline ?? this.#firstBytes(job)
-    return isRandomAccess(start) ? CHUNKER_FIXED_16K : CHUNKER_FASTCDC
-  }
-
-  #firstBytes(job: FrozenJob): Uint8Array {
     const first = job.extents[0]
-    if (first === undefined || first.hole || first.offset !== 0) return new Uint8Array(0)
-    const bytes = new Uint8Array(Math.min(first.length, 2048))
-    this.#options.readFrozen(job.job, 0, bytes)
-    return bytes
+    if (working.inline !== undefined || first === undefined || first.hole || first.offset !== 0) {
+      return isRandomAccess(working.inline ?? EMPTY_BYTES) ? CHUNKER_FIXED_16K : CHUNKER_FASTCDC
+    }
+    const start = this.#scratch.subarray(0, Math.min(first.length, MAGIC_BYTES))
+    this.#options.readFrozen(job.job, 0, start)
+    const chunker = isRandomAccess(start) ? CHUNKER_FIXED_16K : CHUNKER_FASTCDC
+    start.fill(0)
+    return chunker
   }
 }
 
@@ -439,18 +443,22 @@ function apply(
   if (sealedEnd >= sizeBytes && working.sizeBytes < sizeBytes) working.resize(sizeBytes)
 }
 
+/** As far as isRandomAccess() looks. */
+const MAGIC_BYTES = 1082
+
 /** SQLite databases and disk images, by their magic numbers. */
 function isRandomAccess(start: Uint8Array): boolean {
-  const text = Buffer.from(start).toString('latin1')
-  const isExt = start.length >= 1082 && start[1080] === 0x53 && start[1081] === 0xef
+  const has = (at: number, magic: string): boolean =>
+    start.length >= at + magic.length &&
+    bufferView(start).latin1Slice(at, at + magic.length) === magic
   return (
-    isExt ||
-    text.startsWith('SQLite format 3\0') ||
-    text.startsWith('QFI\xfb') ||
-    text.startsWith('KDMV') ||
-    text.startsWith('vhdxfile') ||
-    text.startsWith('conectix') ||
-    text.slice(64, 68) === '\x7f\x10\xda\xbe' ||
-    text.slice(510, 512) === '\x55\xaa'
+    has(0, 'SQLite format 3\0') ||
+    has(0, 'QFI\xfb') || // qcow2
+    has(0, 'KDMV') || // VMDK
+    has(0, 'vhdxfile') ||
+    has(0, 'conectix') || // VHD
+    has(64, '\x7f\x10\xda\xbe') || // VDI
+    has(510, '\x55\xaa') || // a boot sector
+    has(1080, '\x53\xef') // ext2 to ext4
   )
 }
