@@ -56,6 +56,8 @@ export class LmdbIndex implements StateIndex {
   #cursor: JournalPosition
   #resume: Uint8Array | undefined
   #frozen: Frozen | undefined
+  /** What encoding a checkpoint ran into; there are none afterwards. */
+  #failure: Error | undefined
 
   /** Opens the index. Throws 'damaged-index' (details.reason says what): remove() it, and open again. */
   static async open(options: LmdbIndexOptions): Promise<LmdbIndex> {
@@ -131,11 +133,8 @@ export class LmdbIndex implements StateIndex {
     const frozen = must(this.#frozen, 'write: nothing is frozen')
     const { generation } = frozen
     const meta = must(generation.meta, 'write: no counters')
-    if (frozen.writes === undefined) {
-      frozen.writes = []
-      await this.#writer.prepare(generation, frozen.writes)
-      this.chunks.prepare(frozen.writes)
-    }
+    if (this.#failure !== undefined) throw this.#failure
+    frozen.writes ??= await this.#prepare(generation)
     const { ms, counter } = cut
     if (cut.batches > 0) {
       meta.authors.set(author, { length: cut.batches, ms, counter })
@@ -153,6 +152,19 @@ export class LmdbIndex implements StateIndex {
 
   async close(): Promise<void> {
     await this.#environment.close()
+  }
+
+  /** When this fails, the index stays as it is: the journal has all of it for the next start. */
+  async #prepare(generation: Generation): Promise<Write[]> {
+    const writes: Write[] = []
+    try {
+      await this.#writer.prepare(generation, writes)
+      this.chunks.prepare(writes)
+    } catch (error) {
+      this.#failure = error instanceof Error ? error : new Error(String(error))
+      throw error
+    }
+    return writes
   }
 
   #encodeState(meta: StateMeta, position: JournalPosition, resume: Uint8Array): Write {

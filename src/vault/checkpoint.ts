@@ -64,7 +64,7 @@ export interface CheckpointOptions {
   onTrouble: (error: unknown) => void
 }
 
-export const CHECKPOINT_CHANGES = 4000
+export const CHECKPOINT_CHANGES = 2000
 export const CHECKPOINT_AFTER_MS = 2000
 
 export class Checkpointer {
