@@ -7,7 +7,7 @@
 // Used by Files alone.
 
 import { LatticeError } from '../util/errors.ts'
-import type { FileBuffers, ReadPiece } from './buffers.ts'
+import type { FileBuffers, Ino, ReadPiece } from './buffers.ts'
 import type { ContentStore } from './content.ts'
 import type { OpenFile } from './open-file.ts'
 
@@ -136,6 +136,7 @@ export class FileReader {
       (await content.plan(working, range.begin, length))
     try {
       if (plan.pieces.length === 0 && epoch === buffers.baseEpoch(ino)) {
+        if (!this.#isAbsent(ino, range)) return true // cut off meanwhile
         throw new LatticeError('corrupt', 'content ends before the file does', { details: { ino } })
       }
       const result = await buffers.fetch(ino, epoch, plan.pieces)
@@ -145,6 +146,15 @@ export class FileReader {
     } finally {
       plan.release()
     }
+  }
+
+  /** A part of the range is in the file, and not in the buffers. */
+  #isAbsent(ino: Ino, { begin, end }: Range): boolean {
+    const { buffers } = this.#ports
+    const to = Math.min(end, buffers.attrs(ino)?.sizeBytes ?? 0)
+    let missing = Math.max(0, to - begin)
+    for (const extent of buffers.overlay(ino, begin, to)) missing -= extent.length
+    return missing > 0
   }
 }
 

@@ -43,6 +43,15 @@ export class DirectPosix implements Posix {
     this.#lookups.clear()
   }
 
+  /** What settled() does to the vault; set by whoever made it. */
+  sync: () => Promise<void> = async () => undefined
+
+  async settled(): Promise<void> {
+    await this.sync()
+    this.forget()
+    this.#buffers.deliver()
+  }
+
   /** The kernel drops its caches: every ino that nobody has open is forgotten. */
   forget(): void {
     const open = new Set([...this.#fds.values()].map(({ ino }) => ino))

@@ -509,6 +509,23 @@ const content: Case[] = [
     },
   },
   {
+    name: 'a hole and an append behind it are sealed together',
+    needs: ['fallocate'],
+    run: async (fs, t, dir) => {
+      const fd = await fs.open(`${dir}/a`, O_CREAT | O_RDWR)
+      await fs.write(fd, pattern(150_000), 0)
+      await fs.fsync(fd)
+      await fs.fallocate(fd, 3, 2, 9)
+      await fs.write(fd, pattern(130_000, 7), 150_000)
+      const wanted = Buffer.concat([pattern(150_000), pattern(130_000, 7)])
+      wanted.fill(0, 2, 11)
+      t.ok(same(await fs.read(fd, 0, 300_000), wanted))
+      await fs.close(fd)
+      await fs.settled?.()
+      t.ok(same(await readFile(fs, `${dir}/a`), wanted))
+    },
+  },
+  {
     name: 'SEEK_DATA and SEEK_HOLE, dirty and sealed',
     needs: ['seek', 'fallocate'],
     run: async (fs, t, dir) => {

@@ -61,6 +61,8 @@ export interface Posix {
   listxattr(path: string): Promise<string[]>
   setxattr(path: string, name: string, value: Uint8Array, flags?: number): Promise<void>
   removexattr(path: string, name: string): Promise<void>
+  /** Seals everything and drops what is cached, where that can be asked for. */
+  settled?(): Promise<void>
 }
 
 export class PosixError extends Error {

@@ -243,7 +243,7 @@ function startLive(place: VaultPlace, parts: Parts): LiveParts {
 
 async function commitGenesis(vault: RealVault, keys: VaultKeys): Promise<void> {
   const { committer, engineKeys } = vault as Opened
-  const facts = new Facts(1, 0)
+  const facts = new Facts(Math.floor(Date.now() / 1000), 0)
   facts.opCount = 1
   const { author } = engineKeys
   const ref = { ms: 0, counter: 0, author, seq: -1, index: 0, order: 0 }
