@@ -41,7 +41,7 @@ export class Output {
     }
     process.stderr.write(`lattice: error: ${printable(error.message)}\n`)
     if (hint !== undefined) process.stderr.write(`lattice: hint: ${printable(hint)}\n`)
-    if (reason === 'internal') process.stderr.write(`${printable(error.stack ?? '')}\n`)
+    if (!(error instanceof LatticeError)) process.stderr.write(`${printable(error.stack ?? '')}\n`)
     return exitCode
   }
 }

@@ -16,7 +16,7 @@ import { LatticeError } from '../util/errors.ts'
 import type { Ino } from '../vault/buffers.ts'
 import { JournalReplay, decodeResume } from '../vault/journal-replay.ts'
 import { replay, settle } from '../vault/rebuild.ts'
-import { isDamage } from './damage.ts'
+import { isDamage, isFromLmdb } from './damage.ts'
 import type { Engine } from './engine.ts'
 
 const FINDINGS_MAX = 1000
@@ -36,10 +36,10 @@ export async function checkEngine(
 ): Promise<CheckReport> {
   const startMs = performance.now()
   const check = new Check(engine)
-  await engine.sync()
-  await check.journalAndIndex()
-  await check.packs(options.readData)
-  await check.chunks(options.readData)
+  await check.step('journal', () => engine.sync())
+  await check.step('journal', () => check.journalAndIndex())
+  await check.step('pack', () => check.packs(options.readData))
+  await check.step('chunk', () => check.chunks(options.readData))
   return { ...check.result(), seconds: (performance.now() - startMs) / 1000 }
 }
 
@@ -60,6 +60,15 @@ class Check {
   result(): Omit<CheckReport, 'seconds'> {
     const findingCount = this.#findingCount
     return { counts: this.#counts, findings: this.#findings, findingCount }
+  }
+
+  /** Damage that ends a step is a finding, and the next one goes on. */
+  async step(where: string, task: () => Promise<void>): Promise<void> {
+    try {
+      await task()
+    } catch (error) {
+      this.#damage(error, where)
+    }
   }
 
   /** Folds the journal into an index of its own, and compares. */
@@ -94,8 +103,6 @@ class Check {
       } finally {
         await twin.close()
       }
-    } catch (error) {
-      this.#damage(error, 'journal')
     } finally {
       await rm(directory, { recursive: true, force: true })
     }
@@ -186,8 +193,12 @@ class Check {
   }
 
   #damage(error: unknown, where: string): void {
-    if (!isDamage(error)) throw error
-    this.#found(error.code, where, error.message)
+    this.#engine.noteError(error)
+    if (isDamage(error)) this.#found(error.code, where, error.message)
+    else if (isFromLmdb(error)) {
+      const message = 'the index is damaged: it is made anew when the vault is opened again'
+      this.#found('damaged-index', 'index', message)
+    } else throw error
   }
 
   #found(reason: string, where: string, message: string): void {

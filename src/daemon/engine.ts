@@ -33,6 +33,7 @@ import { DirectoryLock } from '../vault/lock.ts'
 import { replay, settle } from '../vault/rebuild.ts'
 import { SystemClock, SystemRandom } from './clock.ts'
 import { EngineKeys } from './engine-keys.ts'
+import { IndexHealth } from './index-health.ts'
 import { loggable } from './log.ts'
 import type { Log } from './log.ts'
 import type { StateDirectory } from './state-directory.ts'
@@ -75,6 +76,7 @@ export class Engine {
   readonly fileSystem: FileSystem
   readonly report: OpenReport
   readonly #closers: Closer[]
+  readonly #health: IndexHealth
   #closing: Promise<void> | undefined
 
   private constructor(parts: Stored, live: Live, closers: Closer[]) {
@@ -93,6 +95,7 @@ export class Engine {
     this.files = live.files
     this.fileSystem = live.fileSystem
     this.#closers = closers
+    this.#health = parts.health
   }
 
   /** Throws 'locked', 'damaged-journal', 'unknown-format', 'missing-key', 'disk-full', 'io'. */
@@ -123,13 +126,19 @@ export class Engine {
   /** Seals, commits, checkpoints and closes. Idempotent. Rejects with the first failure, after all
    *  the rest was tried. */
   close(): Promise<void> {
-    this.#closing ??= closeAll(this.#closers)
+    this.#closing ??= closeAll(this.#closers).then(() => this.#health.closed())
     return this.#closing
+  }
+
+  /** Looks at an error that a call met: damage of the index is repaired at the next opening. */
+  noteError(error: unknown): void {
+    this.#health.note(error)
   }
 }
 
 interface Stored {
   state: StateDirectory
+  health: IndexHealth
   keys: EngineKeys
   index: LmdbIndex
   journal: Journal
@@ -154,9 +163,10 @@ async function openStored(options: EngineOptions, closers: Closer[]): Promise<St
   const { state, vaultKeys, config } = options
   const lock = await DirectoryLock.take(state.path, 'the vault')
   closers.push(() => lock.release())
+  const health = new IndexHealth(state.path)
   const keys = new EngineKeys(vaultKeys)
   closers.push(() => keys.close())
-  const { index, rebuilt } = await openIndex(options, keys)
+  const { index, rebuilt } = await openIndex(options, keys, health.begin())
   closers.push(() => index.close())
   const resume = index.resume === undefined ? undefined : decodeResume(index.resume)
   const journal = await openJournal(options, index)
@@ -194,8 +204,10 @@ async function openStored(options: EngineOptions, closers: Closer[]): Promise<St
     await content.close()
     buffers.close()
   })
-  const stored = { state, keys, index, journal, packs, loose, content, buffers, clock }
-  return { ...stored, report: await catchUp(stored, resume, rebuilt) }
+  const stored = { state, health, keys, index, journal, packs, loose, content, buffers, clock }
+  const report = await catchUp(stored, resume, rebuilt)
+  if (rebuilt !== undefined) health.renewed()
+  return { ...stored, report }
 }
 
 /** Brings the index up to what packs and journal hold. */
@@ -224,6 +236,7 @@ async function catchUp(
 async function openIndex(
   options: EngineOptions,
   keys: EngineKeys,
+  distrust: string | undefined,
 ): Promise<{ index: LmdbIndex; rebuilt: string | undefined }> {
   const indexOptions = {
     directory: options.state.index,
@@ -232,10 +245,14 @@ async function openIndex(
     hashKey: keys.indexHashKey,
     rootNode: keys.ids.root(options.vaultKeys.vaultId),
   }
-  let rebuilt: string | undefined
+  let rebuilt = distrust
+  if (distrust !== undefined) {
+    options.log.warn({ reason: distrust }, 'the index is made anew from the journal')
+    LmdbIndex.remove(indexOptions.directory)
+  }
   try {
     const index = await LmdbIndex.open(indexOptions)
-    return { index, rebuilt: index.existed ? undefined : 'missing' }
+    return { index, rebuilt: index.existed ? undefined : (rebuilt ?? 'missing') }
   } catch (error) {
     if (!isLatticeError(error, 'damaged-index')) throw error
     rebuilt = String(error.details['reason'] ?? 'damaged')
@@ -297,6 +314,7 @@ function startLive(options: EngineOptions, stored: Stored, closers: Closer[]): L
   })
   const space = new DiskSpace(state.path, clock)
   const errors = new ErrnoMapper(({ operation, ino, error }) => {
+    stored.health.note(error)
     options.log.error({ operation, ino, ...loggable(error) }, 'content cannot be stored or read')
   })
   const files = new Files({

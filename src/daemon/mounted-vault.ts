@@ -55,6 +55,7 @@ export class MountedVault {
         buffers: vault.buffers,
         readOnly: options.readOnly,
         log: ({ operation, ino, error }) => {
+          vault.noteError(error)
           log.error({ vault: entry.id, operation, ino, ...loggable(error) }, 'a call failed')
         },
       })

@@ -32,6 +32,8 @@ export interface ServedVault {
   /** Why changes cannot be stored at present. */
   readonly trouble: Error | undefined
   counts(): { files: number; directories: number; contentBytes: number; dirtyBytes: number }
+  /** An error that a call met. */
+  noteError(error: unknown): void
   sync(): Promise<void>
   close(): Promise<void>
 }
@@ -116,6 +118,10 @@ export class EngineVault implements ServedVault {
 
   counts(): { files: number; directories: number; contentBytes: number; dirtyBytes: number } {
     return { ...this.engine.tree.counts(), dirtyBytes: this.engine.buffers.totals().dirtyBytes }
+  }
+
+  noteError(error: unknown): void {
+    this.engine.noteError(error)
   }
 
   sync(): Promise<void> {

@@ -5,6 +5,7 @@ import { loadConfig } from '../config/config-file.ts'
 import { SHUTDOWN_TIMEOUT_MS } from '../config/limits.ts'
 import type { Paths } from '../config/paths.ts'
 import { ensurePrivateDirectory } from '../config/private-files.ts'
+import { isFromLmdb } from './damage.ts'
 import { Daemon } from './daemon.ts'
 import { loggable, openLog } from './log.ts'
 import type { Log } from './log.ts'
@@ -41,7 +42,9 @@ function endOnSignals(daemon: Daemon, log: Log): void {
 /** The unexpected: what can be stored still is, then the process ends with a failure. */
 function endOnFaults(daemon: Daemon, log: Log): void {
   const fault = (error: unknown): void => {
-    if (isIndexWriteFailure(error)) {
+    // A full disk: lmdb also rejects promises of its own that nobody can reach. The checkpoint
+    // that wanted the write is told, and tries again; nothing but that is concerned.
+    if (isFromLmdb(error)) {
       log.error(loggable(error), 'the index could not be written')
       return
     }
@@ -52,14 +55,6 @@ function endOnFaults(daemon: Daemon, log: Log): void {
   }
   process.on('uncaughtException', fault)
   process.on('unhandledRejection', fault)
-}
-
-/**
- * A full disk under the index: lmdb also rejects promises of its own that nobody can reach. The
- * checkpoint that wanted the write is told, and tries again; nothing but that is concerned.
- */
-function isIndexWriteFailure(error: unknown): boolean {
-  return error instanceof Error && /[/\\]node_modules[/\\]lmdb[/\\]/.test(error.stack ?? '')
 }
 
 /** Everything is closed: what keeps the process alive now would be a fault. */
