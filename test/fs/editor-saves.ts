@@ -1,10 +1,14 @@
 // Saves as programs make them, replayed call by call: contents and metadata right afterwards, after
-// everything was sealed and the kernel's caches dropped, and nothing left behind.
+// everything was sealed, after the vault was opened again, and rebuilt; nothing is left behind.
 
-import t from 'tap'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
 import { DirectPosix } from './direct-posix.helper.ts'
 import { O_CREAT, O_EXCL, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY } from './posix.helper.ts'
-import { PosixError, exists, readText, text, writeFile, type Posix } from './posix.helper.ts'
+import { PosixError, readText, text, writeFile, type Posix } from './posix.helper.ts'
+import { VaultPlace } from './real-vault.helper.ts'
 import { memoryVault } from './vault.helper.ts'
 
 const SECOND = 1_000_000_000n
@@ -149,41 +153,104 @@ const SAVES: Save[] = [
   },
 ]
 
-for (const content of ['second', 'x'.repeat(50_000)]) {
-  for (const { name, save, leaves, newInode } of SAVES) {
-    void t.test(`${name}, ${content.length} bytes`, async (test) => {
-      const vault = memoryVault({ speed: 50 })
-      test.teardown(vault.close)
-      const fs = new DirectPosix('memory', vault.fs, vault.buffers)
-      await writeFile(fs, '/doc', 'first version')
-      await fs.chmod('/doc', 0o640)
-      await fs.utimes('/doc', 5, 5)
-      const before = await fs.stat('/doc')
+interface Stage {
+  fs: DirectPosix
+  /** In order: what is done before the checks are repeated. */
+  moments: [string, () => Promise<void>][]
+  finish: () => Promise<void>
+}
 
-      await save(fs, content)
+async function naive(): Promise<Stage> {
+  const { fs, files, buffers, troubles, close } = memoryVault({ speed: 50 })
+  const direct = new DirectPosix('naive parts', fs, buffers)
+  return {
+    fs: direct,
+    moments: [
+      ['sealed', async () => files.syncAll()],
+      [
+        'forgotten',
+        async () => {
+          direct.forget()
+          buffers.deliver()
+        },
+      ],
+    ],
+    finish: async () => {
+      await close()
+      if (troubles.length > 0) throw troubles[0]?.error
+      if (files.orphans.count > 0) throw new Error('orphans are left')
+    },
+  }
+}
 
-      const check = async (when: string): Promise<void> => {
-        const after = await fs.stat('/doc')
-        test.equal(await readText(fs, '/doc'), content, `${when}: content`)
-        test.equal(after.size, content.length, `${when}: size`)
-        test.equal(after.nlink, 1, `${when}: links`)
-        test.equal(after.mode & 0o7777, 0o640, `${when}: mode`)
-        test.equal(after.ino !== before.ino, newInode, `${when}: inode`)
-        test.ok(after.mtimeNs > 6n * SECOND, `${when}: mtime moved`)
-        test.same((await fs.readdir('/')).sort(), ['doc', ...(leaves ?? [])], `${when}: entries`)
-        for (const other of leaves ?? []) {
-          test.equal(await readText(fs, `/${other}`), 'first version')
-        }
-        test.notOk(await exists(fs, '/doc~'))
-      }
-      await check('at once')
-      await vault.files.syncAll()
-      await check('synced')
-      fs.forget()
-      vault.buffers.deliver()
-      await check('forgotten and read again')
-      test.same(vault.troubles, [])
-      test.equal(vault.files.orphans.count, 0, 'no orphan is left')
-    })
+async function real(): Promise<Stage> {
+  const root = mkdtempSync(join(tmpdir(), 'lattice-saves-'))
+  const place = new VaultPlace(root, 20)
+  let vault = await place.open()
+  const direct = new DirectPosix('real parts', vault.fs, vault.buffers)
+  const reopen = async (): Promise<void> => {
+    await vault.close()
+    vault = await place.open()
+    direct.remounted(vault.fs, vault.buffers)
+  }
+  return {
+    fs: direct,
+    moments: [
+      ['sealed', async () => vault.files.syncAll()],
+      ['opened again', reopen],
+      [
+        'rebuilt without its index',
+        async () => {
+          await vault.close()
+          place.removeIndex()
+          vault = await place.open()
+          direct.remounted(vault.fs, vault.buffers)
+        },
+      ],
+    ],
+    finish: async () => {
+      const { troubles } = vault
+      await vault.close()
+      rmSync(root, { recursive: true, force: true })
+      if (troubles.length > 0) throw troubles[0]?.error
+    },
+  }
+}
+
+async function check(test: Test, stage: Stage, save: Save, content: string): Promise<void> {
+  const { fs } = stage
+  await writeFile(fs, '/doc', 'first version')
+  await fs.chmod('/doc', 0o640)
+  await fs.utimes('/doc', 5, 5)
+  const before = await fs.stat('/doc')
+  const expect = async (when: string): Promise<void> => {
+    const after = await fs.stat('/doc')
+    test.equal(await readText(fs, '/doc'), content, `${when}: content`)
+    test.equal(after.size, content.length, `${when}: size`)
+    test.equal(after.nlink, 1, `${when}: links`)
+    test.equal(after.mode & 0o7777, 0o640, `${when}: mode`)
+    test.equal(after.ino !== before.ino, save.newInode, `${when}: inode`)
+    test.ok(after.mtimeNs > 6n * SECOND, `${when}: mtime moved`)
+    const leaves = save.leaves ?? []
+    test.same((await fs.readdir('/')).sort(), ['doc', ...leaves], `${when}: entries`)
+    for (const other of leaves) test.equal(await readText(fs, `/${other}`), 'first version')
+  }
+  await save.save(fs, content)
+  await expect('at once')
+  for (const [when, act] of stage.moments) {
+    await act()
+    await expect(when)
+  }
+}
+
+for (const make of [naive, real]) {
+  for (const save of SAVES) {
+    for (const content of ['second', 'x'.repeat(50_000)]) {
+      void t.test(`${save.name}, ${content.length} bytes, ${make.name} parts`, async (test) => {
+        const stage = await make()
+        test.teardown(stage.finish)
+        await check(test, stage, save, content)
+      })
+    }
   }
 }
