@@ -1,5 +1,6 @@
-// What the live tree costs in CPU time (all threads; wall clock says little on a busy machine): make and put live, a checkpoint, cold and warm lookups, lists with nodes, a
-// directory of a million entries, a rebuild. One table; JSON lines with --json.
+// What the live tree costs in CPU time (all threads; wall clock says little on a busy machine):
+// make and put live, a checkpoint, cold and warm lookups, lists with nodes, a directory of a
+// million entries, a rebuild. One table; JSON lines with --json.
 //   node --import tsx bench/state.ts [entries of the big directory]
 import { mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'

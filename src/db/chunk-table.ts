@@ -1,5 +1,6 @@
-// ChunkIndex over LMDB, with its own two generations: what was put since the last checkpoint is in a
-// map, what is being written in another. Keys are keyed hashes of chunk ids, locations are sealed.
+// ChunkIndex over LMDB, with its own two generations: what was put since the last checkpoint is in
+// a map, what is being written in another. Keys are keyed hashes of chunk ids, locations are
+// sealed.
 
 import type { ChunkIndex, ChunkLocation } from '../chunks/chunk-index-port.ts'
 import type { ChunkId } from '../ops/types.ts'

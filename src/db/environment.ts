@@ -1,10 +1,10 @@
-// The LMDB environment of one vault: opened, checked, sealed value by value, closed. The only importer
-// of lmdb. Its own encryption is not used (its key stream repeats and it authenticates nothing);
-// values are sealed by crypto/, with the whole key as associated data.
+// The LMDB environment of one vault: opened, checked, sealed value by value, closed. The only
+// importer of lmdb. Its own encryption is not used (its key stream repeats and it authenticates
+// nothing); values are sealed by crypto/, with the whole key as associated data.
 //
-// LMDB only ever holds what a checkpoint put there, in one transaction: the fold of the journal up to
-// the cursor in it. It is derived data: whatever is wrong with it is 'damaged-index' with a reason in
-// details.reason, and the caller removes it and folds the journal again.
+// LMDB only ever holds what a checkpoint put there, in one transaction: the fold of the journal up
+// to the cursor in it. It is derived data: whatever is wrong with it is 'damaged-index' with a
+// reason in details.reason, and the caller removes it and folds the journal again.
 
 import { mkdirSync, rmSync } from 'node:fs'
 import { open } from 'lmdb'
@@ -45,8 +45,8 @@ export class IndexEnvironment {
   }
 
   /**
-   * Opens or creates the index in `directory`. `vaultId` in hex. Throws 'damaged-index' when what is
-   * there is not an index of this version and vault.
+   * Opens or creates the index in `directory`. `vaultId` in hex. Throws 'damaged-index' when what
+   * is there is not an index of this version and vault.
    */
   static open(directory: string, vaultId: string, valueKey: Uint8Array): IndexEnvironment {
     let root: RootDatabase<Buffer, Buffer>

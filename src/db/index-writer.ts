@@ -1,6 +1,6 @@
 // Brings a frozen generation into LMDB: encoded and sealed in slices that leave the thread free in
-// between, then put in one transaction together with the counters and the cursor. What it computes on
-// the way (state hash, hashes of names, where a record lies) is noted in the records.
+// between, then put in one transaction together with the counters and the cursor. What it computes
+// on the way (state hash, hashes of names, where a record lies) is noted in the records.
 
 import type { NodeId } from '../ops/types.ts'
 import type { DirectoryChanges, Generation } from '../state/overlay.ts'

@@ -1,6 +1,6 @@
 // Keys of the index. One LMDB database; the first byte of a key names the table, numbers are 8-byte
-// big-endian, so that entries of a directory lie together in the order of their cookies. The whole key
-// is the associated data of the sealed value: no value can be moved to another place.
+// big-endian, so that entries of a directory lie together in the order of their cookies. The whole
+// key is the associated data of the sealed value: no value can be moved to another place.
 //
 //   meta    0 ‖ label                       format (clear), state (sealed)
 //   inode   1 ‖ ino 8                       sealed: pointer to the entry, or the record

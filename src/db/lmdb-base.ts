@@ -1,6 +1,6 @@
-// Base over LMDB: decoded records read on demand, with bounded caches. Read only; IndexWriter brings a
-// generation in and tells the caches. A cold lookup is two gets and one open: name → cookie, entry
-// with the node's record in it.
+// Base over LMDB: decoded records read on demand, with bounded caches. Read only; IndexWriter
+// brings a generation in and tells the caches. A cold lookup is two gets and one open: name →
+// cookie, entry with the node's record in it.
 
 import type { LinkId, Name, NodeId, NodeKind } from '../ops/types.ts'
 import type { RecordCodec } from '../state/record-codec.ts'

@@ -1,6 +1,6 @@
-// A look at LMDB's file before LMDB maps it: it trusts what it maps, and a file that is not its own, or
-// shorter than it says, ends the process instead of giving an error. Read from the two meta pages
-// (mdb.c, struct MDB_meta): magic, version, page size, last page, transaction.
+// A look at LMDB's file before LMDB maps it: it trusts what it maps, and a file that is not its
+// own, or shorter than it says, ends the process instead of giving an error. Read from the two meta
+// pages (mdb.c, struct MDB_meta): magic, version, page size, last page, transaction.
 //
 // Damage inside pages cannot be seen from here. A file `opening` is there while the index is being
 // opened: if two openings in a row never came to their end, the index is given up.

@@ -1,5 +1,5 @@
-// LmdbIndex: the StateIndex of a vault. Composes environment, base, overlay and chunk table, and keeps
-// what a checkpoint stores beside the records: counters, authors, state hash, cursor.
+// LmdbIndex: the StateIndex of a vault. Composes environment, base, overlay and chunk table, and
+// keeps what a checkpoint stores beside the records: counters, authors, state hash, cursor.
 
 import type { AuthorId, NodeId } from '../ops/types.ts'
 import { AuthorTable } from '../state/author-table.ts'
@@ -59,7 +59,7 @@ export class LmdbIndex implements StateIndex {
   /** What encoding a checkpoint ran into; there are none afterwards. */
   #failure: Error | undefined
 
-  /** Opens the index. Throws 'damaged-index' (details.reason says what): remove() it, and open again. */
+  /** Throws 'damaged-index' (details.reason says what): remove() it, and open again. */
   static async open(options: LmdbIndexOptions): Promise<LmdbIndex> {
     const { directory, vaultId, valueKey } = options
     const environment = IndexEnvironment.open(directory, vaultId, valueKey)

@@ -1,5 +1,5 @@
-// Authors of a vault, numbered on this device: records name them in one byte. The table only grows, in
-// the order in which authors were first met, and is stored with the counters of the state.
+// Authors of a vault, numbered on this device: records name them in one byte. The table only grows,
+// in the order in which authors were first met, and is stored with the counters of the state.
 
 import { LatticeError } from '../util/errors.ts'
 import type { AuthorId } from '../ops/types.ts'

@@ -4,7 +4,7 @@
 //     0 inline  bytes
 //     1 refs    chunker varint ‖ count varint ‖ part …
 //     2 tree    chunker varint ‖ depth varint ‖ part
-//   part    = length varint ‖ u8 0 for a hole, else 1 ‖ chunk 32 ‖ chunk bytes varint ‖ begin varint
+//   part    = length varint ‖ u8 0 for a hole, else 1 ‖ chunk 32 ‖ chunk bytes, begin: varints
 
 import { CHUNK_ID_BYTES } from '../ops/bounds.ts'
 import type { ChunkId, ChunkRef, Content } from '../ops/types.ts'

@@ -1,6 +1,6 @@
-// Local facts: what the fold allocates or samples on this device, in the order in which it asks. Live
-// they are drawn and recorded; a rebuild replays them, so that it comes to equal inos, cookies and
-// times. They travel beside the ops in the journal, never to peers.
+// Local facts: what the fold allocates or samples on this device, in the order in which it asks.
+// Live they are drawn and recorded; a rebuild replays them, so that it comes to equal inos, cookies
+// and times. They travel beside the ops in the journal, never to peers.
 //
 //   operation = u8 kind ‖ ops varint ‖ sec signed ‖ nsec varint ‖ count varint ‖ values signed …
 //   list      = u8 version ‖ count varint ‖ operations

@@ -1,6 +1,7 @@
 // The fold: what ops do to the records, and what the view shows then. Pure: no time, no randomness,
 // no disk; what a device decides for itself comes in as Facts. The order of concurrent ops does not
-// matter for positions, contents, attributes, tags and liveness; ops come after what they depend on.
+// matter for positions, contents, attributes, tags and liveness; ops come after what they depend
+// on.
 //
 //   position   of a link: the greatest mk, link or mv. `heads` = position ops nobody has superseded
 //              or seen while removing: a link is kept while it has one
@@ -10,9 +11,9 @@
 //              keeps the link that was removed last
 //
 // One user operation is applied as a whole: first the records, then entries that went, then entries
-// that came: so two names may swap. A node that the view cannot show (removed, or its name is taken) is *hidden*: kept whole under its id. A removed directory with something in it is shown.
-// To come: unions and conflict names for the latter,
-// undo of directory moves, cut authors.
+// that came: so two names may swap. A node that the view cannot show (removed, or its name is
+// taken) is *hidden*: kept whole under its id. A removed directory with something in it is shown.
+// To come: unions and conflict names for the latter, undo of directory moves, cut authors.
 
 import { kindOfId } from '../ops/ids.ts'
 import { compareRefs } from '../ops/order.ts'
@@ -218,7 +219,7 @@ export class Fold {
     if (record.epoch === -1 || wasShown) this.#store.hide(record)
   }
 
-  /** Gives the link its entry. False when it has no place: its directory is gone, its name taken. */
+  /** Gives the link its entry. False when it has no place: no directory, or the name is taken. */
   #show(record: NodeRecord, at: number, facts: Facts): boolean {
     const store = this.#store
     const link = record.links[at] as LinkRecord
@@ -259,7 +260,7 @@ export class Fold {
     return record !== undefined && this.#show(record, 0, facts) ? record : undefined
   }
 
-  /** Takes the link's entry away; shownParent and cookie stay for a new one in the same operation. */
+  /** Takes the entry away; shownParent and cookie stay for a new one in the same operation. */
   #takeDown(record: NodeRecord, at: number, facts: Facts): void {
     const store = this.#store
     const link = record.links[at] as LinkRecord
@@ -402,7 +403,8 @@ function revivedLink(record: NodeRecord): number {
   for (let i = 0; i < record.links.length; i++) {
     const link = record.links[i] as LinkRecord
     if (link.heads.length > 0) return -1
-    if (link.rm === undefined || (lastRm !== undefined && compareRefs(link.rm, lastRm) < 0)) continue
+    if (link.rm === undefined) continue
+    if (lastRm !== undefined && compareRefs(link.rm, lastRm) < 0) continue
     last = i
     lastRm = link.rm
   }
@@ -413,7 +415,8 @@ function revivedLink(record: NodeRecord): number {
 
 function firstPosition(link: LinkId, parent: NodeId, name: Name, ref: OpRef): LinkRecord {
   return {
-    link, parent, name, pos: ref, heads: [ref], rm: undefined, shown: false, shownParent: 0, cookie: 0,
+    link, parent, name, pos: ref, heads: [ref], rm: undefined,
+    shown: false, shownParent: 0, cookie: 0,
   }
 }
 

@@ -1,5 +1,5 @@
-// Counters and the version vector of the state: what is neither a node nor an entry. Plain data with
-// a codec; one per store, copied when a checkpoint begins.
+// Counters and the version vector of the state: what is neither a node nor an entry. Plain data
+// with a codec; one per store, copied when a checkpoint begins.
 
 import { LatticeError } from '../util/errors.ts'
 import type { AuthorId } from '../ops/types.ts'

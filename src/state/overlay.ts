@@ -1,7 +1,7 @@
 // Overlay: a Store over a settled Base, keeping what changed since the last checkpoint as decoded
-// records, in at most two generations. freeze() ends the current generation: from then on it is only
-// read, and records of it that change again are copied into the next one. Once the base has taken a
-// frozen generation, release() forgets it.
+// records, in at most two generations. freeze() ends the current generation: from then on it is
+// only read, and records of it that change again are copied into the next one. Once the base has
+// taken a frozen generation, release() forgets it.
 //
 // Invariants: cookies of a directory only grow, so its entries lie in ascending order: base, frozen
 // additions, current additions; a newer generation overrides an older one, both override the base.
@@ -275,7 +275,7 @@ function override(
   return newer === undefined ? entry : newer
 }
 
-/** Adds what `from` added behind cookie `after`, as `newer` sees it. Returns the last cookie seen. */
+/** Adds what `from` added behind cookie `after`, as `newer` sees it. Returns the last cookie. */
 function appendAdded(
   out: Entry[],
   after: number,

@@ -1,11 +1,12 @@
-// NodeRecord as bytes, for the index (sealed by db/). Every ref of the record stands once, in a table
-// at its head; fields name it by number + 1, 0 = none. An embedded record lies in its only entry,
-// which already says name, directory and cookie.
+// NodeRecord as bytes, for the index (sealed by db/). Every ref of the record stands once, in a
+// table at its head; fields name it by number + 1, 0 = none. An embedded record lies in its only
+// entry, which already says name, directory and cookie.
 //
 //   record = node 16 ‖ kind u8 ‖ flags u8 ‖ state hash 16 ‖ generation varint
 //          ‖ atime ‖ mtime ‖ ctime (each: sec signed, nsec varint)
 //          ‖ refs (count, each: ms, counter, author number, seq, index: varints)
-//          ‖ mode varint, ref ‖ [owner: uid + 1, gid + 1, ref] ‖ mtime ref ‖ [rdev, ref] ‖ [target, ref]
+//          ‖ mode varint, ref ‖ [owner: uid + 1, gid + 1, ref] ‖ mtime ref ‖ [rdev, ref]
+//          ‖ [target, ref]
 //          ‖ links (count, each below) ‖ heads ‖ touches ‖ [xattrs] ‖ [tags] ‖ [directory]
 // A typical small file takes about 190 bytes, its name and the seal's 40 not counted.
 

@@ -4,9 +4,9 @@
 //
 // Invariants:
 //   - a record belongs to the generation in `epoch`; whoever changes it asks Store.edit() first;
-//   - what hangs below a record (arrays, links, heads, xattrs) is never changed in place but replaced,
-//     so that a shallow clone is a copy. Two exceptions: an OpRef is filled in when its op is placed,
-//     and the content of a head that still waits for it (vault/live-tree.ts) is filled in once;
+//   - what hangs below a record (arrays, links, heads, xattrs) is never changed in place but
+//     replaced: a shallow clone is a copy. Two exceptions: an OpRef is filled in when its op is
+//     placed, and content that a head still waits for (vault/blocked-renames.ts) once;
 //   - `heads` of content ascend; the last one wins.
 
 import type { Content, LinkId, Name, NodeId, NodeKind, OpRef } from '../ops/types.ts'
@@ -56,7 +56,7 @@ export interface LinkRecord {
   readonly heads: readonly OpRef[]
   /** The greatest rm of this link. */
   readonly rm: OpRef | undefined
-  /** Whether the view shows it, and where: ino of the directory (the last one shown in) and cookie. */
+  /** Whether the view shows it, and where: ino of the directory, and cookie. */
   readonly shown: boolean
   readonly shownParent: number
   readonly cookie: number
@@ -145,7 +145,7 @@ export class NodeRecord {
 
   get sizeBytes(): number {
     if (this.target !== '') return this.target.length
-    return this.heads.length === 0 ? 0 : (this.heads[this.heads.length - 1] as ContentHead).sizeBytes
+    return this.winner?.sizeBytes ?? 0
   }
 
   /** Links that the view shows. */

@@ -1,11 +1,13 @@
-// The commuting parts of a node: content (multi-value register), attributes (last writer wins, each on
-// its own) and tags (observed-remove set). Every function changes only the record it is given, which
-// must be one that may be changed (Store.edit). Equal sets of ops in any causal order come to equal
-// records.
+// The commuting parts of a node: content (multi-value register), attributes (last writer wins, each
+// on its own) and tags (observed-remove set). Every function changes only the record it is given,
+// which must be one that may be changed (Store.edit). Equal sets of ops in any causal order come to
+// equal records.
 
 import { compareRefs, sameRef } from '../ops/order.ts'
-import { ATTR_KEY_MODE, ATTR_KEY_MTIME, ATTR_KEY_OWNER, ATTR_KEY_RDEV, ATTR_KEY_TARGET, ATTR_KEY_XATTR,
-  KIND_DIRECTORY } from '../ops/types.ts'
+import {
+  ATTR_KEY_MODE, ATTR_KEY_MTIME, ATTR_KEY_OWNER, ATTR_KEY_RDEV, ATTR_KEY_TARGET, ATTR_KEY_XATTR,
+  KIND_DIRECTORY,
+} from '../ops/types.ts'
 import type { AttrChange, Content, Op, OpRef } from '../ops/types.ts'
 import { equalBytes } from '../util/bytes.ts'
 import type { ContentHead, NodeRecord, XattrRecord } from './records.ts'
@@ -129,7 +131,7 @@ export function seenHeads(record: NodeRecord): OpRef[] {
   return record.heads.filter((head) => sameContent(head, winner)).map((head) => head.ref)
 }
 
-/** Whether the mtime of this node is replicated state: that of directories follows local changes. */
+/** Whether the mtime of this node is replicated: that of directories follows local changes. */
 export function hasReplicatedMtime(record: NodeRecord): boolean {
   return record.kind !== KIND_DIRECTORY && record.mtimeRef !== undefined
 }

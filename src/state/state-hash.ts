@@ -1,7 +1,7 @@
-// The state hash: an incremental set hash of canonical node records. A record's hash is BLAKE2b-128 of
-// what is replicated about its node; the hashes are summed mod 2^128 in 256 buckets, chosen by a byte
-// of the node id, so that differing buckets name the nodes to look at. Equal version vectors must give
-// equal sums. A detector of bugs, not a proof against an adversary (sums can be forged).
+// The state hash: an incremental set hash of canonical node records. A record's hash is BLAKE2b-128
+// of what is replicated about its node; the hashes are summed mod 2^128 in 256 buckets, chosen by a
+// byte of the node id, so that differing buckets name the nodes to look at. Equal version vectors
+// must give equal sums. A detector of bugs, not a proof against an adversary (sums can be forged).
 
 import { blake2b } from '../crypto/hash.ts'
 import { compareRefNames } from '../ops/order.ts'
@@ -28,7 +28,7 @@ export class StateHash {
     if (bytes !== undefined) new Uint8Array(this.#sums.buffer).set(bytes)
   }
 
-  /** Takes the record's earlier contribution out, its present one in, and notes it in the record. */
+  /** Takes the record's earlier contribution out and its present one in, and notes it there. */
   update(record: NodeRecord): void {
     const hash = this.hashOf(record)
     if (hash === record.stateHash) return

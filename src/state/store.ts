@@ -10,8 +10,8 @@ export interface Base {
   /** A node that the view shows. The record is shared: not to be changed. */
   node(ino: number): NodeRecord | undefined
   entry(parent: number, name: Name): Entry | undefined
-  /** Entries with cookie > after, ascending, at most `max`. With `nodes`, their records are likely to
-   *  be asked for next. */
+  /** Entries with cookie > after, ascending, at most `max`. With `nodes`, their records are likely
+   *  to be asked for next. */
   entries(parent: number, after: number, max: number, nodes: boolean): Entry[]
   /** Ino of a shown node. */
   inoOf(node: NodeId): number | undefined

@@ -1,6 +1,7 @@
-// Writing and reading of local records: varints, byte strings, latin1 text. One growing scratch buffer
-// per writer, reused; a reader works on a view and copies what it hands out. What is read here was
-// authenticated first, so a bad form means a damaged index (or a bug), never a hostile peer.
+// Writing and reading of local records: varints, byte strings, latin1 text. One growing scratch
+// buffer per writer, reused; a reader works on a view and copies what it hands out. What is read
+// here was authenticated first, so a bad form means a damaged index (or a bug), never a hostile
+// peer.
 
 import { assert } from '../util/assert.ts'
 import { LatticeError } from '../util/errors.ts'

@@ -1,7 +1,7 @@
 // Renames over a file that wait for their source's content. The rename is in the live view at once,
-// with a put that holds the last sealed content; the put() that sealing ends with fills the op and the
-// head in the record, and releases the operation. Keyed by the ino that the kernel knows the content
-// by; a content may be renamed over several files before it is sealed.
+// with a put that holds the last sealed content; the put() that sealing ends with fills the op and
+// the head in the record, and releases the operation. Keyed by the ino that the kernel knows the
+// content by; a content may be renamed over several files before it is sealed.
 
 import type { Content, Op, OpRef } from '../ops/types.ts'
 import type { NodeRecord } from '../state/records.ts'

@@ -1,9 +1,9 @@
 // Checkpoints: bring the index up to what is committed. A checkpoint is a cut through the order of
-// operations. At the cut the overlay begins a new generation; everything before it is committed by the
-// ordinary cycle; then the old generation goes into the index in one transaction, with the journal
-// position behind the last operation before the cut. So the index always equals the fold of the
-// journal up to its cursor, and is never ahead of it. When committing fails, both generations become
-// one again, and a later checkpoint makes another cut.
+// operations. At the cut the overlay begins a new generation; everything before it is committed by
+// the ordinary cycle; then the old generation goes into the index in one transaction, with the
+// journal position behind the last operation before the cut. So the index always equals the fold of
+// the journal up to its cursor, and is never ahead of it. When committing fails, both generations
+// become one again, and a later checkpoint makes another cut.
 
 import type { AuthorId } from '../ops/types.ts'
 import type { Store } from '../state/store.ts'
@@ -44,8 +44,8 @@ export interface StateIndex {
   /** Takes the last freeze back; not once write() has begun. */
   thaw(): void
   /**
-   * Writes what was frozen, all of it placed by now, and where the own log stood at the cut. Durable
-   * when it resolves. Rejects with nothing written, and may then be called again.
+   * Writes what was frozen, all of it placed by now, and where the own log stood at the cut.
+   * Durable when it resolves. Rejects with nothing written, and may then be called again.
    */
   write(position: JournalPosition, author: AuthorId, cut: Cut): Promise<void>
   /** Of the last checkpoint: equal for equal sets of ops. Hex. */

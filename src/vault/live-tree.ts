@@ -1,10 +1,10 @@
-// LiveTree: the Tree over the replicated state. Every mutation becomes ops with provisional refs, which
-// are folded into the live state before the call returns, and queued as one user operation for the
-// next commit. Inodes without a name (unlinked while open, O_TMPFILE) are local and live here only:
-// they end with the process, as on any filesystem.
+// LiveTree: the Tree over the replicated state. Every mutation becomes ops with provisional refs,
+// which are folded into the live state before the call returns, and queued as one user operation
+// for the next commit. Inodes without a name (unlinked while open, O_TMPFILE) are local and live
+// here only: they end with the process, as on any filesystem.
 //
-// A rename over a file whose source has content that is not sealed yet waits in the queue: its put is
-// filled in, here and in the live record, by the put() that the sealing ends with.
+// A rename over a file whose source has content that is not sealed yet waits in the queue: its put
+// is filled in, here and in the live record, by the put() that the sealing ends with.
 
 import type { Ids } from '../ops/ids.ts'
 import type { AttrChange, AuthorId, Content, Name, NodeId, Op, OpRef } from '../ops/types.ts'
@@ -310,7 +310,7 @@ export class LiveTree implements Tree {
     return operation
   }
 
-  /** Rename over a file, both with one name: the target's node takes over content and attributes. */
+  /** Rename over a file, both with one name: the target takes over content and attributes. */
   #replaceContent(source: NodeRecord, link: LinkRecord, target: NodeRecord, facts: Facts): void {
     const ino = source.ino as Ino
     const winner = source.winner

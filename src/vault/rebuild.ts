@@ -1,7 +1,7 @@
-// Folding the journal into the state: the tail behind the index's cursor at every open, or all of it
-// when the index is missing, damaged or of another version. One routine, streaming: memory is bounded
-// by a checkpoint every CHECKPOINT_CHANGES records. Local facts stand beside each batch, so that inos,
-// cookies and times come out as they were.
+// Folding the journal into the state: the tail behind the index's cursor at every open, or all of
+// it when the index is missing, damaged or of another version. One routine, streaming: memory is
+// bounded by a checkpoint every CHECKPOINT_CHANGES records. Local facts stand beside each batch, so
+// that inos, cookies and times come out as they were.
 
 import type { AuthorId, Batch, OpRef } from '../ops/types.ts'
 import { decodeFacts } from '../state/facts.ts'

@@ -3,7 +3,8 @@
 
 import {
   ATTR_KEY_MODE, ATTR_KEY_MTIME, ATTR_KEY_OWNER, ATTR_KEY_RDEV, ATTR_KEY_TARGET, ATTR_KEY_XATTR,
-  KIND_BLOCK_DEVICE, KIND_CHAR_DEVICE, KIND_DIRECTORY, KIND_FIFO, KIND_FILE, KIND_SOCKET, KIND_SYMLINK,
+  KIND_BLOCK_DEVICE, KIND_CHAR_DEVICE, KIND_DIRECTORY, KIND_FIFO, KIND_FILE, KIND_SOCKET,
+  KIND_SYMLINK,
 } from '../ops/types.ts'
 import type { AttrChange, Content, Name, NodeKind, Op, OpRef } from '../ops/types.ts'
 import type { LinkRecord, NodeRecord } from '../state/records.ts'

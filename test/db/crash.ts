@@ -1,5 +1,5 @@
-// kill -9 in the middle of index writes: what is found afterwards is one whole write, not older than the
-// last one that was told to be done.
+// kill -9 in the middle of index writes: what is found afterwards is one whole write, not older
+// than the last one that was told to be done.
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'

@@ -1,5 +1,5 @@
-// The index on disk: what opens, what is refused and why, what a checkpoint keeps, chunk locations, a
-// checkpoint that is taken back, and that nothing readable lies in the files.
+// The index on disk: what opens, what is refused and why, what a checkpoint keeps, chunk locations,
+// a checkpoint that is taken back, and that nothing readable lies in the files.
 import { mkdirSync, readFileSync, readdirSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
@@ -52,7 +52,8 @@ t.test('what does not open, and why', async (t) => {
   const otherRoot = { rootNode: '\x01another-node-16' as NodeId }
   t.equal(await reasonOf(openIndex(directory, otherRoot)), 'damaged-index record')
 
-  const raw = openLmdb<Buffer, Buffer>({ path: directory, keyEncoding: 'binary', encoding: 'binary' })
+  const binary = { keyEncoding: 'binary', encoding: 'binary' } as const
+  const raw = openLmdb<Buffer, Buffer>({ path: directory, ...binary })
   await raw.put(Buffer.from('\0format', 'latin1'), Buffer.from('lattice index 99 aa'))
   await raw.close()
   t.equal(await reasonOf(openIndex(directory)), 'damaged-index version')

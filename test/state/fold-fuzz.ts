@@ -1,11 +1,12 @@
-// Several authors at once: each makes ops on what its own replica shows (hard links, renames over files,
-// puts, attributes, tags, removals, directories), batches travel in any causal order, and at the end
-// every replica must agree with a naive model that looks at the set of all ops: positions, heads,
-// attributes, tags, liveness, entries of the view, and the state hash. Names are unique for each
-// creation, since two nodes of one name are the next rules' business; directories do not move.
+// Several authors at once: each makes ops on what its own replica shows (hard links, renames over
+// files, puts, attributes, tags, removals, directories), batches travel in any causal order, and at
+// the end every replica must agree with a naive model that looks at the set of all ops: positions,
+// heads, attributes, tags, liveness, entries of the view, and the state hash. Names are unique for
+// each creation, since two nodes of one name are the next rules' business; directories do not move.
 // SEED=n repeats a run.
 import t from 'tap'
 import { effectiveTime } from '../../src/ops/hlc.ts'
+import type { HlcTime } from '../../src/ops/hlc.ts'
 import { Ids } from '../../src/ops/ids.ts'
 import { compareRefs } from '../../src/ops/order.ts'
 import { KIND_DIRECTORY, KIND_FILE } from '../../src/ops/types.ts'
@@ -77,7 +78,8 @@ class Replica {
           after = entry.cookie
           const record = this.store.node(entry.ino)!
           entries.push(`${directory.node} ${entry.name} ${record.node}`)
-          if (this.store.entry(directory.ino, entry.name)?.ino !== entry.ino) throw new Error('name')
+          const named = this.store.entry(directory.ino, entry.name)
+          if (named?.ino !== entry.ino) throw new Error('name')
           if (record.kind === KIND_DIRECTORY) directories.push(record)
           else if (!files.includes(record)) files.push(record)
         }
@@ -94,7 +96,7 @@ class Replica {
   }
 }
 
-function compareTime(a: { ms: number; counter: number }, b: { ms: number; counter: number }): number {
+function compareTime(a: HlcTime, b: HlcTime): number {
   return a.ms - b.ms || a.counter - b.counter
 }
 
@@ -153,7 +155,9 @@ class World {
       const mint = ++replica.mint
       const node = ids.node(replica.author, mint, kind)
       const attrs: AttrChange[] = [{ key: 1, mode: random.int(0, 512) }]
-      this.emit(replica, [{ kind: 'mk', mint, node, nodeKind: kind, parent: parent.node, name, attrs }])
+      this.emit(replica, [
+        { kind: 'mk', mint, node, nodeKind: kind, parent: parent.node, name, attrs },
+      ])
     } else if (roll < 38) {
       const mint = ++replica.mint
       const link = ids.link(replica.author, mint, file.node)
@@ -359,14 +363,18 @@ function compare(world: World): string | undefined {
     const { entries } = replica.walk()
     const wrong = entries.find((one) => !model.entries.includes(one))
       ?? model.entries.find((one) => !entries.includes(one))
-    if (wrong !== undefined) return `${where}: ${entries.includes(wrong) ? 'should not' : 'should'} have ${Buffer.from(wrong, 'latin1').toString('hex')}`
+    if (wrong !== undefined) {
+      const should = entries.includes(wrong) ? 'should not' : 'should'
+      return `${where}: ${should} have ${Buffer.from(wrong, 'latin1').toString('hex')}`
+    }
     for (const [node, expected] of model.nodes) {
       const ino = replica.store.inoOf(node)
       const record = ino === undefined ? replica.store.hidden(node) : replica.store.node(ino)
       if (record === undefined) return `${where}: a node is missing`
       const { alive: _alive, ...rest } = expected
       const is = JSON.stringify(describe(record, expected))
-      if (is !== JSON.stringify(rest)) return `${where}: is ${is}, should be ${JSON.stringify(rest)}`
+      const should = JSON.stringify(rest)
+      if (is !== should) return `${where}: is ${is}, should be ${should}`
       for (const link of record.links) {
         const one = model.links.find((other) => other.link === link.link)
         const same = one?.parent === link.parent && one.name === link.name
@@ -377,7 +385,7 @@ function compare(world: World): string | undefined {
     const { files, directories } = replica.store.meta
     const view = replica.walk()
     if (files !== view.files.length || directories !== view.directories.length) {
-      return `${where}: counts ${files} ${directories}, shown ${view.files.length} ${view.directories.length}`
+      return `${where}: counts ${files} files and ${directories} directories`
     }
     replica.checkpoint()
   }
@@ -409,6 +417,6 @@ t.test(`authors at once, seed ${seed}`, (t) => {
     overs += world.overs
     links += world.links
   }
-  t.ok(overs > 20 && links > 40, `${overs} renames over, ${links} hard links`)
+  t.ok(overs > runs / 4 && links > runs / 2, `${overs} renames over, ${links} hard links`)
   t.end()
 })

@@ -1,7 +1,7 @@
-// Random operations on a LiveTree and on the naive tree side by side: names, inos, kinds, link counts,
-// attributes, times, content, xattrs must agree after every step; with commits, checkpoints that
-// overlap further changes, reopening after a checkpoint, reopening after none, and rebuilding from
-// the whole journal at random moments. SEED=n repeats a run, STEPS=n makes it longer.
+// Random operations on a LiveTree and on the naive tree side by side: names, inos, kinds, link
+// counts, attributes, times, content, xattrs must agree after every step; with commits, checkpoints
+// that overlap further changes, reopening after a checkpoint, reopening after none, and rebuilding
+// from the whole journal at random moments. SEED=n repeats a run, STEPS=n makes it longer.
 import { isDeepStrictEqual } from 'node:util'
 import t from 'tap'
 import { LmdbIndex } from '../../src/db/lmdb-index.ts'
@@ -48,7 +48,6 @@ class Run {
   orphans = new Set<Ino>()
   tokens = 0
   renamesOver = 0
-  /** Inos of the naive tree → inos of ours: unnamed ones are numbered anew after a rebuild. */
 
   constructor(seed: number) {
     this.random = new SeededRandom(seed)
@@ -118,7 +117,8 @@ class Run {
   }
 
   unnamed(): void {
-    const init = { kind: KIND_FILE, mode: 0o600, uid: 1000, gid: 1000, rdev: 0, target: '' } as const
+    const owner = { uid: 1000, gid: 1000 }
+    const init = { kind: KIND_FILE, mode: 0o600, ...owner, rdev: 0, target: '' } as const
     const { ino } = this.naive.makeUnnamed(init)
     const two = this.vault.tree.makeUnnamed(init)
     if (ino !== two.ino) throw new Error(`unnamed: ino ${two.ino}, should be ${ino}`)
@@ -397,7 +397,9 @@ function view(node: NodeInfo | undefined, root: Ino): string {
   // the root's first mode and times are its maker's choice; a directory's nlink ends with its name
   const own: Partial<typeof attr> = { ...attr }
   if (ino === root) for (const key of ['mode', 'uid', 'gid', 'nlink'] as const) delete own[key]
-  if (ino === root) for (const key of Object.keys(own)) if (key.includes('time')) delete own[key as 'mode']
+  for (const key of Object.keys(own)) {
+    if (ino === root && key.includes('time')) delete own[key as 'mode']
+  }
   return JSON.stringify({ ...own, body, ino, kind, entryCount, orphan, target, parent })
 }
 
@@ -409,7 +411,9 @@ function compareDumps(after: Map<string, string>, before: Map<string, string>): 
     const was = JSON.parse(record) as Record<string, unknown>
     const fields = Object.keys(was).filter((key) => !isDeepStrictEqual(is[key], was[key]))
     if (fields.length === 0) continue
-    const text = fields.map((key) => `${key}: ${JSON.stringify(was[key])} / ${JSON.stringify(is[key])}`)
+    const text = fields.map((key) => (
+      `${key}: ${JSON.stringify(was[key])} / ${JSON.stringify(is[key])}`
+    ))
     throw new Error(`node ${node} (ino ${String(was['ino'])}) was / is ${text.join('; ')}`)
   }
 }

@@ -1,5 +1,5 @@
-// The rules of LiveTree that a random walk would not explain: who waits for content, which ino a name
-// has after a rename over, what an orphan keeps, which changes need no op.
+// The rules of LiveTree that a random walk would not explain: who waits for content, which ino a
+// name has after a rename over, what an orphan keeps, which changes need no op.
 import t from 'tap'
 import { KIND_DIRECTORY, KIND_FILE } from '../../src/ops/types.ts'
 import type { Content, Name } from '../../src/ops/types.ts'

@@ -1,5 +1,5 @@
-// A LiveTree on a real index, with a journal in memory: batches go through the real codec, local facts
-// beside them. Commits and cuts happen when the test says so.
+// A LiveTree on a real index, with a journal in memory: batches go through the real codec, local
+// facts beside them. Commits and cuts happen when the test says so.
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
