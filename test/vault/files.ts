@@ -164,7 +164,7 @@ void t.test('memory pressure seals the oldest until half is free', async (test) 
   vault.fs.write(inos[0] as Ino, 0, text('more'))
 })
 
-void t.test('reads of cold content wait, in any order, and survive changes of the base', async (test) => {
+void t.test('cold reads wait, in any order, and survive changes of the base', async (test) => {
   const { vault, make, close, sealed } = open(test)
   const wanted = Array.from({ length: 3000 }, (_, i) => `line ${i}\n`).join('')
   const ino = make('a', wanted)
