@@ -26,7 +26,7 @@ interface Run {
 
 async function run(command: string, args: string[], env: Record<string, string>): Promise<Run> {
   const child = spawn(command, args, { cwd: ROOT, env: { ...process.env, ...env } })
-  const timer = setTimeout(() => child.kill('SIGKILL'), 100_000)
+  const timer = setTimeout(() => child.kill('SIGKILL'), 300_000)
   let output = ''
   child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()))
   child.stderr.on('data', (chunk: Buffer) => (output += chunk.toString()))
@@ -53,10 +53,12 @@ function ownReports(output: string): string[] {
 
 const TEST = ['--import', 'tsx', 'test/native/session.ts']
 
+// Two builds of the addon come before the tests.
+t.setTimeout(400_000)
 const asan = runtime('libasan.so')
 const tsan = runtime('libtsan.so')
 
-void t.test('AddressSanitizer', { timeout: 200_000, skip: asan === '' && 'no libasan' }, async (test) => {
+void t.test('AddressSanitizer', { timeout: 400_000, skip: asan === '' && 'no libasan' }, async (test) => {
   const built = await run('sh', ['native/build.sh'], { LATTICE_SANITIZE: 'address' })
   if (built.code !== 0) test.comment(built.output)
   test.equal(built.code, 0, 'it builds')
@@ -71,7 +73,7 @@ void t.test('AddressSanitizer', { timeout: 200_000, skip: asan === '' && 'no lib
   test.notMatch(output, /AddressSanitizer|runtime error/)
 })
 
-void t.test('ThreadSanitizer', { timeout: 200_000, skip: tsan === '' && 'no libtsan' }, async (test) => {
+void t.test('ThreadSanitizer', { timeout: 400_000, skip: tsan === '' && 'no libtsan' }, async (test) => {
   const built = await run('sh', ['native/build.sh'], { LATTICE_SANITIZE: 'thread' })
   if (built.code !== 0) test.comment(built.output)
   test.equal(built.code, 0, 'it builds')
