@@ -2,7 +2,8 @@
  * Sealing through the real workers: 1 GiB from shared memory, in jobs as a stream brings them, to
  * packs, with sync at the end. Prints MB/s and CPU-ms/MB of the whole process.
  *
- *   node --import tsx bench/seal.ts [--dir DIR] [--mib 1024] [--job 16] [--text] [--inline] [--read]
+ *   node --import tsx bench/seal.ts [--dir DIR] [--mib 1024] [--job 16] [--text] [--inline]
+ *     [--read]
  *
  * DIR (default /var/tmp) must lie on a real disk.
  */
@@ -59,14 +60,17 @@ if (args.includes('--text')) {
 }
 const source = { kind: 'shared' as const, memory, bases: new Float64Array(1) };
 const directory = join(root, 'packs');
-const packs = await PackStore.open({ disk: new DirectDisk(), directory, vaultId: keys.vaultId, bundleKey });
+const disk = new DirectDisk();
+const { vaultId } = keys;
+const packs = await PackStore.open({ disk, directory, vaultId, bundleKey });
 const backend = args.includes('--inline')
   ? new InlineSealer({
       keys, readFrozen: openFrozen(source), disk: new DirectDisk(), directory: join(directory, '0'),
       writer: 0, ...packs.nextOf(0), clock, allocate: alignedBytes,
     })
   : new SealPool({
-      keys, frozen: source, directory, writers: [1, 2], nextOf: (writer) => packs.nextOf(writer), clock,
+      keys, frozen: source, directory, writers: [1, 2], clock,
+      nextOf: (writer) => packs.nextOf(writer),
     });
 const store = new SealedContentStore({
   index: new MemoryChunkIndex(), loose: new MemoryLooseChunks(), packs, backend, idKey: keys.idKey,
@@ -88,8 +92,8 @@ function report(what: string, bytes: number, wallMs: number, cpu: NodeJS.CpuUsag
 try {
   const working = store.open(undefined, 0);
   const attr = {
-    mode: 0, nlink: 1, uid: 0, gid: 0, rdev: 0, sizeBytes: 0, atimeSec: 0, atimeNsec: 0, mtimeSec: 0,
-    mtimeNsec: 0, ctimeSec: 0, ctimeNsec: 0,
+    mode: 0, nlink: 1, uid: 0, gid: 0, rdev: 0, sizeBytes: 0, atimeSec: 0, atimeNsec: 0,
+    mtimeSec: 0, mtimeNsec: 0, ctimeSec: 0, ctimeNsec: 0,
   };
   const seal = async (limit: number) => {
     let sealed = working.sizeBytes;
@@ -99,7 +103,8 @@ try {
         job: 0 as JobId, ino: 1 as Ino, attr: { ...attr, sizeBytes: end }, dataBytes: end - sealed,
         extents: [{ offset: sealed, length: end - sealed, hole: false }],
       };
-      ({ sealedEnd: sealed } = await store.seal(working, job, { final: end === limit, urgent: end === limit }));
+      const isLast = end === limit;
+      ({ sealedEnd: sealed } = await store.seal(working, job, { final: isLast, urgent: isLast }));
     }
   };
   await seal(Math.min(totalBytes / 8, 64 << 20)); // workers and JIT are warm from here on

@@ -1,9 +1,9 @@
 // The content of a vault's files on this device: ContentStore over manifest, seal pipeline, packs,
 // index and loose chunks. One per vault; all calls on the engine's thread.
 //
-// Order that callers rely on: a chunk is in the index only once it lies in a pack or in the journal's
-// RAM; describe() returns only when all nodes that it names are; sync() makes durable what packs hold
-// (loose chunks become durable with the journal's next flush).
+// Order that callers rely on: a chunk is in the index only once it lies in a pack or in the
+// journal's RAM; describe() returns only when all nodes that it names are; sync() makes durable
+// what packs hold (loose chunks become durable with the journal's next flush).
 
 import { deriveKey } from '../crypto/kdf.ts'
 import type { Content } from '../ops/types.ts'
@@ -120,7 +120,8 @@ export class SealedContentStore implements ContentStore {
     const working = own(content)
     const { bytes, from, to } = inlinePart(working, offset, length)
     const placed: Placed[] = []
-    const done = runNow(this.#done(working.extents(from, to, placed)), (wanted) => this.#get(wanted))
+    const needs = this.#done(working.extents(from, to, placed))
+    const done = runNow(needs, (wanted) => this.#get(wanted))
     if (done === undefined) return undefined
     const plan = planNow(this.#reader, this.#options.packs, placed)
     return plan === undefined ? undefined : withInline(bytes, plan)

@@ -4,12 +4,13 @@
 //   entry   level 0, by its tag:  0 hole   length varint
 //                                 1 chunk  id 32 ‖ chunk bytes varint        the whole of it
 //                                 2 part   id 32 ‖ chunk bytes ‖ begin ‖ length varints
-//           above:  id 32 of a node one level below ‖ its bytes varint ‖ content bytes below it varint
+//           above:  id 32 of a node one level below ‖ its bytes ‖ content bytes under it varints
 //
 // A node is stored as a chunk. Where a node ends depends on its own entries only: after NODE_MIN of
 // them, at the first whose keyed hash has SPLIT_MASK's bits zero, or at NODE_MAX. So the same
 // sequence of extents always makes the same tree, and an edit changes one node a level, rarely two.
-// (Content-defined trees: Noms' prolly trees; Auvolat and Taïani, "Merkle Search Trees", SRDS 2019.)
+// (Content-defined trees: Noms' prolly trees; Auvolat and Taïani, "Merkle Search Trees", SRDS
+// 2019.)
 
 import { assert } from '../util/assert.ts'
 import { equalBytes, readU32 } from '../util/bytes.ts'

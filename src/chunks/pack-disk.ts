@@ -130,7 +130,8 @@ class DirectFile implements PackFile {
     if (this.#directFd !== undefined) return this.#directFd
     const flag = fs.constants.O_DIRECT as number | undefined
     try {
-      this.#directFd = flag === undefined ? null : fs.openSync(this.path, fs.constants.O_WRONLY | flag)
+      const { O_WRONLY } = fs.constants
+      this.#directFd = flag === undefined ? null : fs.openSync(this.path, O_WRONLY | flag)
     } catch {
       this.#directFd = null // tmpfs and others: buffered writes do the same, only slower
     }

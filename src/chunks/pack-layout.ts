@@ -104,9 +104,9 @@ export type PackScan = {
 }
 
 /**
- * Walks the records of [from, end), `from` being 4096 or the start of a unit, and checks their sums.
- * `durableBytes`: what is known from elsewhere to be durable. Behind a broken place it goes on at
- * the next unit that makes sense; records found there count only when the place is damage.
+ * Walks the records of [from, end), `from` being 4096 or the start of a unit, and checks their
+ * sums. `durableBytes`: what is known from elsewhere to be durable. Behind a broken place it goes
+ * on at the next unit that makes sense; records found there count only when the place is damage.
  */
 export function scanPack(read: ReadAt, from: number, end: number, durableBytes = 0): PackScan {
   const window = new Uint8Array(BUNDLE_MAX_BYTES + RECORD_HEADER_BYTES)

@@ -4,8 +4,8 @@
 //
 // On open, the newest pack of each writer (and any that a failing disk made it abandon) is looked
 // through from where it was last known durable: a torn tail behind that is cut (its records do not
-// count, and nobody appends to the file again), a broken record before it is reported as damage. The
-// valid length of other packs stands in the header of the pack that followed.
+// count, and nobody appends to the file again), a broken record before it is reported as damage.
+// The valid length of other packs stands in the header of the pack that followed.
 
 import fs from 'node:fs'
 import { join } from 'node:path'
@@ -117,7 +117,9 @@ export class PackStore {
     const known = open.headers.get(bundleOffset)
     if (known !== undefined && known.sealedBytes === bundleBytes) return known
     const bytes = new Uint8Array(BUNDLE_HEADER_BYTES)
-    if (open.file.readSync(bundleOffset, bytes) < bytes.length) throw damagedPack(file, bundleOffset)
+    if (open.file.readSync(bundleOffset, bytes) < bytes.length) {
+      throw damagedPack(file, bundleOffset)
+    }
     let header: BundleHeader
     try {
       header = parseHeader(bytes, bundleBytes, this.#options.vaultId)
@@ -277,7 +279,7 @@ export class PackStore {
     }
   }
 
-  /** The header; 'torn' when nothing of the pack was ever durable, 'damaged' (reported) otherwise. */
+  /** The header; 'torn' when nothing of the pack was ever durable, else 'damaged' (reported). */
   #checkHeader(
     pack: PackFile,
     file: number,

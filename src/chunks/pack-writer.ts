@@ -1,6 +1,6 @@
 // Appends sealed bundles to the packs of one writer (one thread, one directory). Bundles are sealed
-// straight into *slabs*, aligned memory; what was added since the last write is a *unit*, written by
-// one call. A unit stays in RAM until a sync has made it durable, so that a failed write or sync
+// straight into *slabs*, aligned memory; what was added since the last write is a *unit*, written
+// by one call. A unit stays in RAM until a sync has made it durable, so that a failed write or sync
 // costs a pack, never a byte: the pack is retired and its undurable units are written anew.
 //
 // Invariants: writes, syncs and rotations run one at a time; blocks below the durable length are
@@ -75,7 +75,7 @@ export class PackWriter<Tag> {
   readonly #slabs: Slab[] = []
   #open: Unit<Tag> | undefined
   #slab: Slab | undefined
-  /** Written but not durable, all in #pack unless it is undefined: then they must be written anew. */
+  /** Written but not durable, all in #pack; when that is undefined they must be written anew. */
   #undurable: Unit<Tag>[] = []
   #pack: Pack | undefined
   #nextNumber: number
@@ -107,11 +107,12 @@ export class PackWriter<Tag> {
   async room(bundleBytes: number): Promise<Uint8Array> {
     assert(bundleBytes <= BUNDLE_MAX_BYTES, 'bundle too large for a pack')
     const need = RECORD_HEADER_BYTES + bundleBytes
-    if (this.#slab === undefined || alignUp(this.#slab.usedBytes + need) > this.#slab.bytes.length) {
+    let slab = this.#slab
+    if (slab === undefined || alignUp(slab.usedBytes + need) > slab.bytes.length) {
       this.flushSoon()
-      this.#slab = await this.#freeSlab()
+      slab = this.#slab = await this.#freeSlab()
     }
-    const { bytes, usedBytes } = this.#slab
+    const { bytes, usedBytes } = slab
     const at = usedBytes + RECORD_HEADER_BYTES
     return bytes.subarray(at, at + bundleBytes)
   }

@@ -1,6 +1,6 @@
-// Cutting and sealing, on whatever thread it runs: frozen plaintext in, chunk ids and places in packs
-// out. One core owns one PackWriter and the open bundles: one for ordinary chunks, up to 1 MiB, and
-// one for chunks that will be read at random, up to 256 KiB.
+// Cutting and sealing, on whatever thread it runs: frozen plaintext in, chunk ids and places in
+// packs out. One core owns one PackWriter and the open bundles: one for ordinary chunks, up to 1
+// MiB, and one for chunks that will be read at random, up to 256 KiB.
 //
 // Plaintext lies in two fixed buffers and in the open bundles' builders, all reused and wiped by
 // close(). Nothing is written that is not sealed.

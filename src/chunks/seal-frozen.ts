@@ -25,7 +25,7 @@ export function openFrozen(source: FrozenSource): ReadFrozen {
       assert(table.readFrozen(job, offset, into) === into.length, 'readFrozen: short')
     }
   }
-  const memory = Buffer.from(source.memory) // its copy() is ten times faster than set() on shared memory
+  const memory = Buffer.from(source.memory) // copy() is much faster than set() on shared memory
   return (job, offset, into) => {
     const begin = (source.bases[job] ?? 0) + offset
     assert(begin + into.length <= memory.length, 'shared frozen bytes: out of range')

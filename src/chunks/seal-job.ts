@@ -2,12 +2,12 @@
 // into the working content once all lie safely in packs or journal. Dedup is decided here, on the
 // engine's thread, which alone knows the index with everything pending.
 //
-// A job's data extents that touch are one *run*; each run is cut on its own, from its first byte, so
-// that a file written in any rhythm has the cuts of one written at once:
+// A job's data extents that touch are one *run*; each run is cut on its own, from its first byte,
+// so that a file written in any rhythm has the cuts of one written at once:
 //   - unless the job is final, the last run's uncertain tail stays dirty, and the next job's run
 //     begins exactly at a cut;
-//   - a run that appends behind a tail cut by the end of an earlier job begins at that tail, which is
-//     read back as the run's *head* (CONTRACT: not when somebody waits and the run is small).
+//   - a run that appends behind a tail cut by the end of an earlier job begins at that tail, which
+//     is read back as the run's *head* (but not when somebody waits and the run is small).
 // Runs are cut in windows; a window is sealed while the next one is being cut.
 
 import { EMPTY_BYTES } from '../util/bytes.ts'
@@ -44,7 +44,7 @@ import type { Working } from './working-content.ts'
 
 /** Windows of one job that may be sealed at the same time. */
 const WINDOWS_MAX = 6
-/** A waiting caller's small append is not cut together with the tail, until so many have gathered. */
+/** A waiting caller's small append is not cut with the tail, until so many have gathered. */
 const URGENT_TAIL_MAX = 64
 
 export type SealerOptions = {
@@ -87,7 +87,7 @@ export class Sealer {
     if (!isChunkerId(chunker)) throw new LatticeError('unsupported', `unknown chunker ${chunker}`)
     const runs = runsOf(job)
     this.#takeInline(working, job, runs)
-    const recut = await this.#takeTail(working, runs, options)
+    const recut = await this.#takeTail(working, job, runs, options)
     if (recut !== undefined) runs[0] = recut
     const spliced: Placed[] = []
     let sealedEnd = endOf(job)
@@ -185,6 +185,7 @@ export class Sealer {
   /** The first run, begun at the odd tail of the content that it continues; or undefined. */
   async #takeTail(
     working: Working,
+    job: FrozenJob,
     runs: Run[],
     options: SealOptions,
   ): Promise<Run | undefined> {
@@ -196,11 +197,11 @@ export class Sealer {
     const isSmall = run.end - run.begin < FASTCDC_SIZES.minBytes
     if (options.urgent && isSmall && placed.length < URGENT_TAIL_MAX) return undefined
     const begin = placed[0]?.offset ?? run.begin
-    if (begin === run.begin) return undefined
+    if (begin === run.begin || hasHole(job, begin, run.begin)) return undefined
     return { begin, end: run.end, head: await this.#options.readBack(placed) }
   }
 
-  /** All runs together are small: each is one loose chunk (fixed chunks: cut where they must be). */
+  /** All runs together are small: each is one loose chunk (fixed chunks at their places). */
   #sealSmall(job: FrozenJob, runs: Run[], chunker: ChunkerId, spliced: Placed[]): void {
     const plain = this.#scratch
     let usedBytes = 0
@@ -365,4 +366,11 @@ export class Sealer {
     start.fill(0)
     return chunker
   }
+}
+
+/** Whether the job makes a part of [begin, end) a hole: what the base has there is not the content. */
+function hasHole(job: FrozenJob, begin: number, end: number): boolean {
+  return job.extents.some(({ offset, length, hole }) => {
+    return hole && offset < end && offset + length > begin
+  })
 }

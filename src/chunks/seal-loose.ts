@@ -1,7 +1,7 @@
 // LooseChunks over the journal: one record a chunk, sealed with a key of this device.
 //
-//   payload   nonce 24 ‖ sealed: version (0) ‖ codec ‖ plain length u32 BE ‖ id 32 ‖ stored bytes ‖ tag 16
-//   associated data "lattice/0/loose" ‖ vault id
+//   payload   nonce 24 ‖ sealed: version (0) ‖ codec ‖ plain length u32 BE ‖ id 32 ‖ stored bytes
+//             with the associated data "lattice/0/loose" ‖ vault id
 //
 // A location's file is the segment of the journal, its bundleOffset the place of the record in it.
 

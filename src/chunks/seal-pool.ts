@@ -253,8 +253,8 @@ class Lane {
 }
 
 /**
- * The worker's file lies beside this one: compiled, or as TypeScript when the process runs under tsx,
- * whose hooks a worker of Node 20 has to register itself.
+ * The worker's file lies beside this one: compiled, or as TypeScript when the process runs under
+ * tsx, whose hooks a worker of Node 20 has to register itself.
  */
 function startWorker(options: WorkerOptions): Worker {
   const extension = import.meta.url.slice(import.meta.url.lastIndexOf('.'))

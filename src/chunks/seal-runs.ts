@@ -1,5 +1,5 @@
-// Arithmetic of sealing: a job's runs, the pieces that their cuts make, the tail that an append cuts
-// anew, and the splice into the working content. Pure, but for apply().
+// Arithmetic of sealing: a job's runs, the pieces that their cuts make, the tail that an append
+// cuts anew, and the splice into the working content. Pure, but for apply().
 
 import { bufferView } from '../util/bytes.ts'
 import { CHUNK_ID_BYTES, readChunkId } from './chunk-id.ts'

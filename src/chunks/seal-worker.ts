@@ -1,5 +1,5 @@
-// A seal worker: one SealCore on its own thread, with its own pack directory. Requests come in lists
-// and are begun in order; replies go out in lists, in the order in which they are ready.
+// A seal worker: one SealCore on its own thread, with its own pack directory. Requests come in
+// lists and are begun in order; replies go out in lists, in the order in which they are ready.
 // Started by seal-pool.ts only.
 
 import { parentPort, workerData } from 'node:worker_threads'

@@ -59,7 +59,8 @@ export class Working implements WorkingContent {
     } else {
       this.chunker = content.chunker
       const { chunk, chunkBytes } = content.root
-      this.#tree = { root: { chunk, chunkBytes, begin: 0, length: sizeBytes }, depth: content.depth }
+      const root = { chunk, chunkBytes, begin: 0, length: sizeBytes }
+      this.#tree = { root, depth: content.depth }
       this.#baseBytes = sizeBytes
     }
     if (this.#baseBytes < sizeBytes) this.#growByHole(this.#baseBytes, sizeBytes)

@@ -71,7 +71,7 @@ export class Frozen {
     this.bases[job] = this.#at
     new Uint8Array(this.memory).set(file, this.#at)
     this.#at += file.length
-    const extents = dirty.map(({ offset, length, hole }) => ({ offset, length, hole: hole === true }))
+    const extents = dirty.map(({ hole = false, ...range }) => ({ ...range, hole }))
     return {
       job: job as JobId,
       ino: 1 as Ino,
@@ -181,7 +181,9 @@ export function bytesOf(
 ): Uint8Array {
   const bytes = new Uint8Array(sizeBytes)
   const words = new Uint32Array(bytes.buffer, 0, sizeBytes >>> 2)
-  for (let i = 0; i < words.length; i++) words[i] = isText ? 0x20656874 + random(9) : random(2 ** 32)
+  for (let i = 0; i < words.length; i++) {
+    words[i] = isText ? 0x20656874 + random(9) : random(2 ** 32)
+  }
   for (let i = sizeBytes & ~3; i < sizeBytes; i++) bytes[i] = random(256)
   return bytes
 }

@@ -113,7 +113,9 @@ t.test('random edits equal the naive model, and the tree has no history', async 
     for (let step = 0; step < 60; step++) {
       const action = random(20)
       if (action < 3) {
-        const size = action === 0 ? random(model.length * 2 + 9) : Math.max(0, model.length - random(40))
+        const size = action === 0
+          ? random(model.length * 2 + 9)
+          : Math.max(0, model.length - random(40))
         working.resize(size)
         while (model.length < size) model.push('')
         model = model.slice(0, size)
@@ -135,7 +137,8 @@ t.test('random edits equal the naive model, and the tree has no history', async 
       }
       if (working.sizeBytes !== model.length) t.fail('sizes differ')
       const placed: Placed[] = []
-      await runAsync(working.extents(0, Infinity, placed), () => undefined, async (w) => nodes.get(w))
+      const all = working.extents(0, Infinity, placed)
+      await runAsync(all, () => undefined, async (wanted) => nodes.get(wanted))
       const cells = cellsOf(placed)
       if (cells.length !== model.length || cells.some((cell, i) => cell !== model[i])) {
         t.fail(`round ${round} step ${step}: content differs`)
@@ -189,10 +192,8 @@ t.test('work does not grow with the file', async (t) => {
   const tree = scratch(nodes, extents) as Tree
   t.equal(tree.root.length, size)
   t.ok(tree.depth >= 3 && tree.depth <= 4, `depth ${tree.depth}`)
-  const working = new Working(
-    { kind: 'tree', chunker: 1, root: { ...tree.root, chunk: tree.root.chunk as ChunkId }, depth: tree.depth },
-    size,
-  )
+  const root = { ...tree.root, chunk: tree.root.chunk as ChunkId }
+  const working = new Working({ kind: 'tree', chunker: 1, root, depth: tree.depth }, size)
   nodes.reads = nodes.madeBytes = 0
   working.splice(50e9, [{ chunk: chunkName(1e6), chunkBytes: 1, begin: 0, length: 1 }])
   const edited = runNow(working.fold(nodes.rewriter), nodes.get)!

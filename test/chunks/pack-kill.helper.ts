@@ -16,7 +16,9 @@ if (directory !== undefined && process.argv[1]?.endsWith('pack-kill.helper.ts') 
     for (;;) {
       const first = n
       n += 3
-      for (let i = first; i < first + 3; i++) await writeWhole(bench, fileOf(Number(seed), i), i % 2 === 0)
+      for (let i = first; i < first + 3; i++) {
+        await writeWhole(bench, fileOf(Number(seed), i), i % 2 === 0)
+      }
       await bench.store.sync()
       process.stdout.write(`synced ${first}\n`)
     }

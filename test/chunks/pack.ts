@@ -93,7 +93,8 @@ t.test('failing writes and flushes cost packs, never bytes', async (t) => {
     let sealed: File[] = []
     const synced: File[] = []
     for (let i = 0; i < 40; i++) {
-      if (random(4) === 0) disk.fail((['write', 'sync', 'create', 'syncDirectory'] as const)[random(4)]!)
+      const calls = ['write', 'sync', 'create', 'syncDirectory'] as const
+      if (random(4) === 0) disk.fail(calls[random(4)]!)
       try {
         const bytes = bytesOf(random, 20_000 + random(60_000))
         sealed.push({ bytes, content: await writeWhole(bench, bytes, true) })
@@ -216,7 +217,8 @@ t.test('kill -9 of a process with real workers', async (t) => {
   let total = 0
   for (let round = 0; round < 3; round++) {
     const directory = tempDirectory(t)
-    const child = spawn(process.execPath, ['--import', 'tsx', helper, directory, String(seed + round)], {
+    const args = ['--import', 'tsx', helper, directory, String(seed + round)]
+    const child = spawn(process.execPath, args, {
       stdio: ['ignore', 'pipe', 'inherit'],
     })
     t.teardown(() => child.kill('SIGKILL'))
