@@ -22,7 +22,10 @@ export interface RunOptions {
   cwd: string
   env?: Record<string, string>
   input?: string
+  timeoutMs?: number
 }
+
+const TIMEOUT_MS = 120_000
 
 /** Without the user's own settings: git, npm and vim behave the same everywhere. */
 const PLAIN_ENVIRONMENT = {
@@ -38,19 +41,33 @@ const PLAIN_ENVIRONMENT = {
 export function start(t: Teardown, argv: string[], options: RunOptions): Running {
   const [program = '', ...words] = argv
   const env = { ...process.env, ...PLAIN_ENVIRONMENT, ...options.env }
-  const child = spawn(program, words, { cwd: options.cwd, env, stdio: 'pipe' })
+  const child = spawn(program, words, { cwd: options.cwd, env, stdio: 'pipe', detached: true })
   let out = ''
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding('utf8').on('data', (text: string) => (out += text))
   }
   child.stdin.on('error', () => undefined) // it may end before it has read everything
   child.stdin.end(options.input ?? '')
-  t.teardown(() => void child.kill('SIGKILL'))
+  const end = (): void => killGroup(child) // what it started too: one call that hangs is enough
+  const timer = setTimeout(end, options.timeoutMs ?? TIMEOUT_MS)
+  t.teardown(() => end())
   const finished = new Promise<Finished>((resolve, reject) => {
     child.once('error', reject)
-    child.once('close', (code, signal) => resolve({ code, signal, out }))
+    child.once('close', (code, signal) => {
+      clearTimeout(timer)
+      resolve({ code, signal, out })
+    })
   })
   return { child, out: () => out, finished }
+}
+
+function killGroup(child: ChildProcess): void {
+  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return
+  try {
+    process.kill(-child.pid, 'SIGKILL')
+  } catch {
+    return // it ended meanwhile
+  }
 }
 
 /** Runs to the end; its output. */
