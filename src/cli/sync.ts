@@ -8,7 +8,9 @@ import { selectVaults } from './selection.ts'
 
 export async function run(context: Context): Promise<undefined> {
   const vaults = await withRunningDaemon(context.paths, async (client) => {
-    const chosen = await selectVaults(await client.status(), context.arguments[0])
+    const status = await client.status()
+    const named = context.arguments[0]
+    const chosen = named === undefined ? status.vaults : await selectVaults(status, named)
     const mounted = chosen.filter((vault) => vault.mounted)
     if (mounted.length === 0) throw nothingMounted()
     const synced: VaultStatus[] = []

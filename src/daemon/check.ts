@@ -166,13 +166,20 @@ class Check {
         if (seen.has(id)) continue
         seen.add(id)
         if (readData) await store.verifyChunk(id)
-        else if (this.#engine.index.chunks.get(id) === undefined) {
+        else if (!this.#isStored(id)) {
           throw new LatticeError('chunk-missing', 'a chunk is not on this device')
         }
       }
     } catch (error) {
       this.#damage(error, `content of inode ${ino}`)
     }
+  }
+
+  /** In the journal, or in a part of a pack that is there. */
+  #isStored(id: ChunkId): boolean {
+    const location = this.#engine.index.chunks.get(id)
+    if (location === undefined) return false
+    return location.where === 'journal' || this.#engine.packs.covers(location)
   }
 
   #emptyIndex(directory: string): Promise<LmdbIndex> {

@@ -114,8 +114,9 @@ export class KeyStore {
       const oldKeyFile = inUse ? await this.#setAside() : found.path
       await writeKeyFile(this.#paths.keyFile, ring.encode())
       this.#ring?.close()
-      this.#ring = ring
+      this.#ring = undefined // the new passphrase is asked for, as ever
       const present = new Set(ring.vaults.map((keys) => toHex(keys.vaultId)))
+      ring.close()
       return {
         restored: recorded.filter(({ id }) => present.has(id)).map(({ name }) => name),
         missing: recorded.filter(({ id }) => !present.has(id)).map(({ name }) => name),

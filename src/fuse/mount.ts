@@ -162,7 +162,7 @@ async function clearDeadMount(directory: string): Promise<void> {
   await unmountDirectory(directory, true).catch(() => undefined) // the next look tells
   if (isDeadMount(await sessionAddon().probeMount(directory))) {
     throw new LatticeError('mountpoint-busy', `${directory} holds a dead mount that stays`, {
-      hint: `as the user who mounted it: ${HELPER} -u -z ${directory}; or as root: umount -l ${directory}`,
+      hint: `as who mounted it: ${HELPER} -u -z ${directory}; or as root: umount -l ${directory}`,
     })
   }
 }
@@ -241,7 +241,9 @@ function busyError(directory: string): LatticeError {
 
 /** The kernel writes blanks, tabs, newlines and backslashes in mount paths as \ooo. */
 function unescapeMountPath(path: string): string {
-  return path.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(parseInt(octal, 8)))
+  return path.replace(/\\([0-7]{3})/g, (_, octal: string) => {
+    return String.fromCharCode(parseInt(octal, 8))
+  })
 }
 
 function errnoOf(error: unknown): number {
