@@ -1,6 +1,6 @@
 // Mounting: mount(2) for root, the fusermount3 helper for everybody else, and the probe of a mount
-// that may be dead. Every descriptor is close-on-exec: one that leaks into a child would keep a dead
-// mount hanging.
+// that may be dead. Every descriptor is close-on-exec: one that leaks into a child would keep a
+// dead mount hanging.
 
 #include <errno.h>
 #include <fcntl.h>
@@ -187,7 +187,9 @@ TaskResult run_helper(const std::string& directory, const std::string& options) 
   const int error =
       posix_spawnp(&pid, name.c_str(), &actions, nullptr, argv, environment.data());
   posix_spawn_file_actions_destroy(&actions);
-  if (error != 0) return failed(error, "no-helper", std::string("fusermount3: ") + std::strerror(error));
+  if (error != 0) {
+    return failed(error, "no-helper", std::string("fusermount3: ") + std::strerror(error));
+  }
   theirs.reset();
   words_end.reset();
 
@@ -222,13 +224,15 @@ napi_value mount_with_helper(napi_env env, napi_callback_info info) {
 napi_value probe_mount(napi_env env, napi_callback_info info) {
   napi_value args[1];
   std::string directory;
-  if (!get_args(env, info, 1, args) || !get_string(env, args[0], &directory, "probeMount: directory")) {
+  if (!get_args(env, info, 1, args) ||
+      !get_string(env, args[0], &directory, "probeMount: directory")) {
     return nullptr;
   }
   return start_task(env, "lattice.probe", [directory] {
     struct statx attributes;
     TaskResult r;
-    if (statx(AT_FDCWD, directory.c_str(), AT_STATX_FORCE_SYNC, STATX_BASIC_STATS, &attributes) != 0) {
+    if (statx(AT_FDCWD, directory.c_str(), AT_STATX_FORCE_SYNC, STATX_BASIC_STATS,
+              &attributes) != 0) {
       r.value = errno;
     }
     return r;

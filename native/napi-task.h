@@ -1,6 +1,6 @@
 // Task: a promise for work on a thread of its own (it may hang, as touching a dead mount does; the
-// pool that the runtime shares must not). `work` runs on the thread, `finish` resolves or rejects on
-// the JavaScript thread. A process that ends meanwhile leaves the thread behind.
+// pool that the runtime shares must not). `work` runs on the thread, `finish` resolves or rejects
+// on the JavaScript thread. A process that ends meanwhile leaves the thread behind.
 
 #pragma once
 

@@ -1,5 +1,5 @@
-// Waker: calls one JavaScript function on its own thread whenever somebody wakes it; wakes that come
-// before the call are one. Usable from any thread, also after the environment has gone.
+// Waker: calls one JavaScript function on its own thread whenever somebody wakes it; wakes that
+// come before the call are one. Usable from any thread, also after the environment has gone.
 
 #pragma once
 
@@ -33,7 +33,8 @@ class Waker final : public Wakeable {
   void wake() override {
     if (pending_.exchange(true)) return;
     std::lock_guard lock(mutex_);
-    if (function_ != nullptr) napi_call_threadsafe_function(function_, nullptr, napi_tsfn_nonblocking);
+    if (function_ == nullptr) return;
+    napi_call_threadsafe_function(function_, nullptr, napi_tsfn_nonblocking);
   }
 
   void close() {

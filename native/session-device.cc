@@ -93,7 +93,8 @@ void Device::stop() {
   stopped_ = true;
   const uint64_t one = 1;
   [[maybe_unused]] const ssize_t n = write(wake_fd_, &one, sizeof one);
-  // The signal may come just before the call it is to interrupt: repeat it until the call has ended.
+  // The signal may come just before the call it is to interrupt: repeat it until the call has
+  // ended.
   while (inside_) {
     pthread_kill(reader_, stop_signal());
     usleep(500);

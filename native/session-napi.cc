@@ -1,5 +1,5 @@
-// Session as a JavaScript object (native/session.d.ts). Every argument is checked; a reply is changed
-// in place and never kept.
+// Session as a JavaScript object (native/session.d.ts). Every argument is checked; a reply is
+// changed in place and never kept.
 
 #include <cmath>
 #include <cstring>
@@ -36,7 +36,9 @@ void finalize_session(napi_env, void* data, void*) {
   delete holder;
 }
 
-void finalize_ring(napi_env, void*, void* kept) { delete static_cast<std::shared_ptr<uint8_t>*>(kept); }
+void finalize_ring(napi_env, void*, void* kept) {
+  delete static_cast<std::shared_ptr<uint8_t>*>(kept);
+}
 
 SessionHolder* load(napi_env env, napi_callback_info info, size_t count, napi_value* args) {
   size_t given = count;
@@ -69,7 +71,8 @@ napi_value take(napi_env env, napi_callback_info info) {
       type != napi_uint32_array) {
     return throw_invalid(env, "take: into must be a Uint32Array");
   }
-  return make_number(env, double(holder->session->ring().take(static_cast<uint32_t*>(data), size / 2)));
+  auto* rows = static_cast<uint32_t*>(data);
+  return make_number(env, double(holder->session->ring().take(rows, size / 2)));
 }
 
 napi_value release(napi_env env, napi_callback_info info) {
@@ -88,7 +91,8 @@ napi_value reply(napi_env env, napi_callback_info info) {
   Bytes packed;
   uint64_t count;
   SessionHolder* holder = load(env, info, 2, args);
-  if (holder == nullptr || !get_bytes(env, args[0], &packed, "reply: packed must be a Uint8Array") ||
+  if (holder == nullptr ||
+      !get_bytes(env, args[0], &packed, "reply: packed must be a Uint8Array") ||
       !get_uint(env, args[1], 0, UINT32_MAX, &count, "reply: a count")) {
     return nullptr;
   }

@@ -15,7 +15,8 @@
 namespace lattice {
 
 struct Notification {
-  int kind;  // 1 inode(ino, offset a, length b) 2 entry(parent, name) 3 delete(parent, child a, name)
+  // 1 inode(ino, offset a, length b) 2 entry(parent, name) 3 delete(parent, child a, name)
+  int kind;
   uint64_t ino, a, b;
   std::string name;
 };

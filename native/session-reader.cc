@@ -63,8 +63,8 @@ void Session::run_reader() {
   raise({EventKind::ended, 0, reason, double(-received)});
 }
 
-// The message lies in two parts: 80 bytes in scratch, the rest where the predicted file's next bytes
-// belong. True: it was that WRITE and it is done. False: it lies whole in scratch.
+// The message lies in two parts: 80 bytes in scratch, the rest where the predicted file's next
+// bytes belong. True: it was that WRITE and it is done. False: it lies whole in scratch.
 bool Session::land(const ArenaRef& arena, uint64_t ino, size_t received) {
   const auto* header = reinterpret_cast<const fuse_in_header*>(scratch_.get());
   const auto* in = reinterpret_cast<const fuse_write_in*>(scratch_.get() + sizeof *header);

@@ -1,7 +1,7 @@
 // RequestRing: the arena in which requests wait for JavaScript, whole FUSE messages in order of
-// arrival. Producer: the reader thread; consumer: the JavaScript thread, which reads the bytes without
-// a copy until it releases them. When the arena is full, requests wait on the heap: the producer
-// never blocks (the kernel bounds how many requests can be outstanding).
+// arrival. Producer: the reader thread; consumer: the JavaScript thread, which reads the bytes
+// without a copy until it releases them. When the arena is full, requests wait on the heap: the
+// producer never blocks (the kernel bounds how many requests can be outstanding).
 
 #pragma once
 

@@ -3,14 +3,14 @@
 // directory.
 
 /** Attributes cross the boundary as one Float64Array of 12 in the order of `Attr` in
- *  src/vault/buffers.ts: mode nlink uid gid rdev size atimeSec atimeNsec mtimeSec mtimeNsec ctimeSec
- *  ctimeNsec. */
+ *  src/vault/buffers.ts: mode nlink uid gid rdev size atimeSec atimeNsec mtimeSec mtimeNsec
+ *  ctimeSec ctimeNsec. */
 export type PackedAttr = Float64Array
 
 /** Events are drained as packed Float64Array rows of 5: kind, ino, a, b, c.
- *  1 need(offset, length, sequential)  2 dirty  3 full  4 flush  5 released  6 pressure  7 forgotten
- *  8 fetchDone(fetchId, result 0 filled 1 stale 2 damaged 3 io-error)  9 ended(reason: 1 unmounted, 2 error errno)
- *  10 interrupt(unique) for a request that JavaScript holds */
+ *  1 need(offset, length, sequential)  2 dirty  3 full  4 flush  5 released  6 pressure  7
+ *  forgotten 8 fetchDone(fetchId, result 0 filled 1 stale 2 damaged 3 io-error)  9 ended(reason: 1
+ *  unmounted, 2 error errno) 10 interrupt(unique) for a request that JavaScript holds */
 export interface FileTable {
   /** Stops the table's threads; parked readers and writers get ENOTCONN. Idempotent. */
   close(): void
@@ -52,7 +52,8 @@ export interface FileTable {
   /** As fill, with zeros that need no memory. */
   fillHole(ino: number, epoch: number, offset: number, length: number): number
   /** Bundle pieces as rows of 6 (offset, length, fd, bundleOffset, bundleBytes, plainOffset); the
-   *  others go through fill. Runs on the addon's fetch threads (2); ends with event 8. Returns fetchId. */
+   *  others go through fill. Runs on the addon's fetch threads (2); ends with event 8. Returns
+   *  fetchId. */
   fetch(ino: number, epoch: number, rows: Float64Array): number
   /** The bundle key of an epoch, for fetch. */
   setBundleKey(epochId: Uint8Array, key: Uint8Array): void
@@ -85,18 +86,19 @@ export interface SessionOptions {
 
 export interface Session {
   /** Requests for JavaScript as whole FUSE messages (header and body) in one shared arena:
-   *  `into` gets rows of 2 (offset, length); returns the number of rows. A request stays valid until
-   *  release() is called with the number of requests that were handled, in order of take(). */
+   *  `into` gets rows of 2 (offset, length); returns the number of rows. A request stays valid
+   *  until release() is called with the number of requests that were handled, in order of take().
+   *  */
   readonly requests: ArrayBuffer
   take(into: Uint32Array): number
   release(count: number): void
   /** Replies: `count` records in `packed`, each: u32 length of the record (16 + payload, EXACT, so
    * that the
-   *  payload's length is known), i32 error (0 or -errno), u64 unique, then the payload; the next record
-   *  starts at the next multiple of 8. For LOOKUP, CREATE, MKNOD, MKDIR, SYMLINK, LINK, TMPFILE
-   *  (entry replies), READDIRPLUS, GETATTR and SETATTR replies the session registers inode records, counts
-   *  lookups and opens, and puts its own authoritative size and times into the attributes before it
-   *  writes them to the device: `packed` is changed in place. */
+   *  payload's length is known), i32 error (0 or -errno), u64 unique, then the payload; the next
+   *  record starts at the next multiple of 8. For LOOKUP, CREATE, MKNOD, MKDIR, SYMLINK, LINK,
+   *  TMPFILE (entry replies), READDIRPLUS, GETATTR and SETATTR replies the session registers inode
+   *  records, counts lookups and opens, and puts its own authoritative size and times into the
+   *  attributes before it writes them to the device: `packed` is changed in place. */
   reply(packed: Uint8Array, count: number): void
   /** Events of table and session. Returns rows written. */
   takeEvents(into: Float64Array): number
@@ -104,8 +106,8 @@ export interface Session {
   setStatfs(kstatfs: Uint8Array): void
   /** kind 1 inval-inode(ino, offset, length) 2 inval-entry(parent, name) 3 delete(parent, child,
    * name)
-   *  Written by the notify thread. A request that JavaScript took before is answered with lifetime 0
-   *  for the same ino. False when the queue is full: try again later. */
+   *  Written by the notify thread. A request that JavaScript took before is answered with lifetime
+   *  0 for the same ino. False when the queue is full: try again later. */
   notify(kind: number, ino: number, a: number, b: number, name?: Uint8Array): boolean
   /** [requests read, answered natively, handed to JavaScript, replies, wakes, landing hits, landing
    *  misses, malformed] */
@@ -120,7 +122,13 @@ export function openFileTable(handle: number): Pick<FileTable, 'readFrozen'>
 export function createSession(options: SessionOptions): Session
 /** mount(2) as root: opens /dev/fuse and mounts; returns the descriptor. The type is fuse.`fsname`,
  *  `flags` are MS_*, `options` follow fd, rootmode, user_id and group_id. Throws with `errno`. */
-export function mountDirect(source: string, directory: string, fsname: string, flags: number, options: string): number
+export function mountDirect(
+  source: string,
+  directory: string,
+  fsname: string,
+  flags: number,
+  options: string,
+): number
 /** umount2(2). flags: 2 = MNT_DETACH. Throws with `errno`. */
 export function unmountDirect(directory: string, flags: number): void
 /** fusermount3 with _FUSE_COMMFD: the descriptor. Rejects with `code` 'no-helper' (not installed),

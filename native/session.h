@@ -1,10 +1,10 @@
 // Session: one mounted directory. A reader thread takes requests from the device; what touches only
 // records and their bytes is answered there, everything else waits in a ring for JavaScript, whose
-// replies are completed (attributes, lookup and open counts) and written here. A notify thread alone
-// writes invalidations: from any other thread they can deadlock beyond kill.
+// replies are completed (attributes, lookup and open counts) and written here. A notify thread
+// alone writes invalidations: from any other thread they can deadlock beyond kill.
 //
-// Locks: `held_mutex_` guards requests that JavaScript has; `device_mutex_` the pointer only. None is
-// held while the device is written to.
+// Locks: `held_mutex_` guards requests that JavaScript has; `device_mutex_` the pointer only. None
+// is held while the device is written to.
 
 #pragma once
 

@@ -1,7 +1,7 @@
-// Arenas: append-only, reference-counted blocks of memory that hold file bytes. Small ones come from
-// malloc and grow with the file; streams use 8 MiB slabs from a pool that recycles them and gives
-// them back to the system when idle. Bytes below `fill` are never moved; an arena belongs to one
-// record, whose lock guards `fill` and `reserved`. References may be held without any lock.
+// Arenas: append-only, reference-counted blocks of memory that hold file bytes. Small ones come
+// from malloc and grow with the file; streams use 8 MiB slabs from a pool that recycles them and
+// gives them back to the system when idle. Bytes below `fill` are never moved; an arena belongs to
+// one record, whose lock guards `fill` and `reserved`. References may be held without any lock.
 
 #pragma once
 

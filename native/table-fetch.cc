@@ -1,7 +1,7 @@
 // FileTable, fourth part: fetches. A read plan's bundle pieces are read from their packs and opened
-// off the loop; pieces of one bundle that follow each other are one pread. What comes is put into the
-// overlay where it was opened, without a copy. Damage is a result, never a crash: every length is
-// checked against the bundle's own, and a seal that does not open yields no byte.
+// off the loop; pieces of one bundle that follow each other are one pread. What comes is put into
+// the overlay where it was opened, without a copy. Damage is a result, never a crash: every length
+// is checked against the bundle's own, and a seal that does not open yields no byte.
 
 #include <unistd.h>
 
@@ -59,7 +59,8 @@ void Table::set_bundle_key(const std::string& epoch_id, const uint8_t key[32]) {
 
 bool Table::bundle_key(const uint8_t* epoch_id, uint8_t key[32]) {
   std::lock_guard lock(keys_mutex_);
-  const auto it = keys_.find(std::string(reinterpret_cast<const char*>(epoch_id), kBundleEpochBytes));
+  const std::string epoch(reinterpret_cast<const char*>(epoch_id), kBundleEpochBytes);
+  const auto it = keys_.find(epoch);
   if (it == keys_.end()) return false;
   std::memcpy(key, it->second.data(), 32);
   return true;

@@ -1,5 +1,5 @@
-// FileTable as a JavaScript object. Every argument is checked; nothing is kept of a buffer after the
-// call. The object holds a reference to the table, which lives until the last holder has gone.
+// FileTable as a JavaScript object. Every argument is checked; nothing is kept of a buffer after
+// the call. The object holds a reference to the table, which lives until the last holder has gone.
 
 #include "table-napi.h"
 

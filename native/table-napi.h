@@ -1,4 +1,5 @@
-// The JavaScript face of FileTable (native/session.d.ts), and what the session's face shares with it.
+// The JavaScript face of FileTable (native/session.d.ts), and what the session's face shares with
+// it.
 
 #pragma once
 

@@ -1,6 +1,6 @@
-// Overlay: the interval map of one record over its committed content. Extents are disjoint and keyed
-// by their first offset; a range without an extent is absent (the base has it). Guarded by the
-// record's lock.
+// Overlay: the interval map of one record over its committed content. Extents are disjoint and
+// keyed by their first offset; a range without an extent is absent (the base has it). Guarded by
+// the record's lock.
 //
 // Invariants: bytes of frozen and clean extents never change in memory (neither do those that were
 // frozen once: `fixed`), so readers may use them without the lock while they hold a reference. Only

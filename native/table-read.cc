@@ -1,7 +1,7 @@
 // FileTable, third part: reads and writes that may have to wait. A READ of absent bytes is parked
 // with its record and `need` is raised once per absent range; it is looked at again after every
-// fill, settle, truncate and write. A WRITE above the dirty limit is parked with its payload, in one
-// queue for the whole table, and resumed in order by a thread of the table's own.
+// fill, settle, truncate and write. A WRITE above the dirty limit is parked with its payload, in
+// one queue for the whole table, and resumed in order by a thread of the table's own.
 
 #include <algorithm>
 #include <cerrno>
@@ -38,8 +38,10 @@ bool Table::slice(Record& r, uint64_t begin, uint64_t end, ReadSlice* into) {
     uint64_t length = std::min(e.length - skip, end - at);
     at += length;
     if (e.hole) {
-      for (; length > 0; length -= std::min<uint64_t>(length, kZeroBytes)) {
-        into->parts.push_back({kZeros, static_cast<size_t>(std::min<uint64_t>(length, kZeroBytes))});
+      while (length > 0) {
+        const uint64_t part = std::min<uint64_t>(length, kZeroBytes);
+        into->parts.push_back({kZeros, static_cast<size_t>(part)});
+        length -= part;
       }
       continue;
     }
@@ -98,7 +100,8 @@ void Table::ask_for(Record& r, uint64_t begin, uint64_t end) {
   const bool near_last = begin <= r.read_end + kNearBefore && begin + kNearBefore >= r.read_end;
   const bool near_window = r.window_end != 0 && begin + kNearBefore >= r.window_end &&
                            begin <= r.window_end + kNearAfter;
-  // The second READ of a sequence follows the first one closely; later ones may arrive out of order.
+  // The second READ of a sequence follows the first one closely; later ones may arrive out of
+  // order.
   const bool follows = r.window_bytes > 0 || begin >= r.read_end;
   if (begin != 0 && !(near_last && near_window && follows)) {
     r.window_end = end;

@@ -27,7 +27,8 @@ Registry& registry() {
   return *instance;
 }
 
-constexpr uint32_t kSetByCaller = kAttrMode | kAttrUid | kAttrGid | kAttrAtime | kAttrMtime | kAttrCtime;
+constexpr uint32_t kSetByCaller =
+    kAttrMode | kAttrUid | kAttrGid | kAttrAtime | kAttrMtime | kAttrCtime;
 
 }  // namespace
 

@@ -214,8 +214,8 @@ class Table : public std::enable_shared_from_this<Table> {
   int flushed(uint64_t ino);
   // The mount is gone, and with it every lookup and open that the kernel had.
   void kernel_gone();
-  // SETATTR: `mask` and `attr` as in change_attrs, then the size when `has_size` (needs an overlay).
-  // absent_record or no_overlay: ask the engine.
+  // SETATTR: `mask` and `attr` as in change_attrs, then the size when `has_size` (needs an
+  // overlay). absent_record or no_overlay: ask the engine.
   Outcome setattr(uint64_t ino, uint32_t mask, const Attr& attr, bool has_size, uint64_t size,
                   bool kill_suid, Attr* after, uint64_t* blocks);
   bool attrs_and_blocks(uint64_t ino, Attr* into, uint64_t* blocks);
@@ -237,9 +237,11 @@ class Table : public std::enable_shared_from_this<Table> {
   // While set (a positive errno), writers get it instead of waiting; those that wait get it now.
   void refuse_writes(int error);
   int write_refusal() const { return refusal_.load(); }
-  // Landing prediction: an arena with `room` bytes reserved for the reader, for the ino that streams.
+  // Landing prediction: an arena with `room` bytes reserved for the reader, for the ino that
+  // streams.
   ArenaRef landing_reserve(uint64_t ino, size_t room);
-  // The reservation ends. When `size` > 0, that much of a WRITE of this ino lies at the arena's end.
+  // The reservation ends. When `size` > 0, that much of a WRITE of this ino lies at the arena's
+  // end.
   Outcome landing_write(uint64_t ino, const ArenaRef& arena, uint64_t offset, uint32_t size,
                         bool kill_suid);
   void landing_release(uint64_t ino, const ArenaRef& arena);

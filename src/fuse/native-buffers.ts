@@ -2,8 +2,8 @@
 // order, and turns fetches into promises; whoever drains the session passes the event rows to
 // dispatch(). Without a session it drains the table itself, after the call that caused an event.
 //
-// Invariants: events reach the listener only from dispatch(), never from inside another call of this
-// class; a fetch's promise settles exactly once, with 'stale' when the table is closed first.
+// Invariants: events reach the listener only from dispatch(), never from inside another call of
+// this class; a fetch's promise settles exactly once, with 'stale' when the table is closed first.
 
 import { assert, must } from '../util/assert.ts'
 import type { FileTable } from '../../native/session.d.ts'
