@@ -1,5 +1,5 @@
-// The native file table through its port: limits, fetches of sealed bundles, workers. That its bytes and
-// states are right is shown by the differential fuzzer, test/vault/buffers-fuzz.ts.
+// The native file table through its port: limits, fetches of sealed bundles, workers. That its
+// bytes and states are right is shown by the differential fuzzer, test/vault/buffers-fuzz.ts.
 
 import { randomBytes } from 'node:crypto'
 import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs'
@@ -31,7 +31,7 @@ const EMPTY = {
   ctimeNsec: 0,
 }
 
-void t.test('limits: the writer above the dirty limit is told to wait, pressure is raised', (test) => {
+void t.test('limits: above the dirty limit writers wait, pressure is raised', (test) => {
   const buffers = new NativeBuffers({ dirtyBytesMax: 100_000, cleanBytesMax: 1 })
   test.teardown(() => buffers.close())
   const seen: string[] = []
@@ -74,7 +74,11 @@ interface Packed {
 }
 
 /** A file of 600 KB whose base is one bundle in a pack; `spoil` may damage the sealed bytes. */
-function packedFile(test: Test, ino: Ino, spoil: (sealed: Buffer) => void = () => undefined): Packed {
+function packedFile(
+  test: Test,
+  ino: Ino,
+  spoil: (sealed: Buffer) => void = () => undefined,
+): Packed {
   const epochId = randomBytes(8)
   const key = randomBytes(32)
   const bytes = randomBytes(600_000)
@@ -100,8 +104,8 @@ function packedFile(test: Test, ino: Ino, spoil: (sealed: Buffer) => void = () =
     rmSync(dir, { recursive: true })
   })
   const piece = (offset: number, length: number): ReadPiece => {
-    const { length: bundleBytes } = sealed
-    return { kind: 'bundle', offset, length, fd, bundleOffset: 1000, bundleBytes, plainOffset: offset }
+    const bundle = { fd, bundleOffset: 1000, bundleBytes: sealed.length }
+    return { kind: 'bundle', offset, length, ...bundle, plainOffset: offset }
   }
   return { buffers, fd, bytes, sealed, piece }
 }
@@ -127,7 +131,8 @@ void t.test('fetch opens exactly what a plan names', async (test) => {
   expected.fill(1, 5000, 5100)
   test.ok(expected.equals(buffers.read(ino, 0, 600_000)!), 'newer bytes stay')
   buffers.truncate(ino, 700_000)
-  test.same(Buffer.from(buffers.read(ino, 599_990, 100)!), Buffer.concat([bytes.subarray(-10), Buffer.alloc(90)]))
+  const tail = Buffer.concat([bytes.subarray(-10), Buffer.alloc(90)])
+  test.same(Buffer.from(buffers.read(ino, 599_990, 100)!), tail)
   test.equal(await buffers.fetch(ino, epoch + 1, plan), 'stale')
   test.equal(await buffers.fetch(ino, epoch, []), 'filled')
   await test.rejects(buffers.fetch(ino, epoch, [piece(0, 0)]), { code: 'invalid' })
@@ -187,12 +192,12 @@ void t.test('a worker reads what is frozen, and may end at any time', async (tes
      const mine = addon.createFileTable()
      mine.onWake(() => undefined)
      const [fd] = addon.socketPair()
-     const session = addon.createSession({ fd, table: mine, readOnly: false, onWake: () => undefined,
-       maxWriteBytes: 1048576, lifetimeSec: 1 })`,
+     const session = addon.createSession({ fd, table: mine, readOnly: false,
+       onWake: () => undefined, maxWriteBytes: 1048576, lifetimeSec: 1 })`,
     { eval: true, workerData: { path: addonPath(), handle: buffers.handle, job } },
   )
   for (let i = 0; i < 50; i++) buffers.write(ino, i * 1000, Buffer.alloc(500, i))
-  const [message] = (await new Promise((resolve) => worker.once('message', (m) => resolve([m])))) as [Uint8Array]
+  const message = await new Promise<Uint8Array>((resolve) => worker.once('message', resolve))
   test.ok(bytes.equals(message))
   await worker.terminate()
   test.pass('terminated with a live session')

@@ -1,6 +1,7 @@
 // The fake-kernel test again, with the addon built under AddressSanitizer (with UndefinedBehavior)
 // and under ThreadSanitizer. Node itself is not instrumented: of the reports only those count in
-// which the addon makes one of the accesses. Skipped, with the reason, where the runtime is missing.
+// which the addon makes one of the accesses. Skipped, with the reason, where the runtime is
+// missing.
 
 import { execFileSync, spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
@@ -46,7 +47,8 @@ function ownReports(output: string): string[] {
     return stacks.some((stack) => {
       const frames = stack.split('\n').filter((line) => /^\s*#\d+ /.test(line))
       const first = frames.find((line) => !line.includes('libtsan.so'))
-      return first !== undefined && first.includes('lattice-tsan.node') && !/Location|Thread T/.test(stack)
+      const ours = first?.includes('lattice-tsan.node') ?? false
+      return ours && !/Location|Thread T/.test(stack)
     })
   })
 }
@@ -58,7 +60,8 @@ t.setTimeout(400_000)
 const asan = runtime('libasan.so')
 const tsan = runtime('libtsan.so')
 
-void t.test('AddressSanitizer', { timeout: 400_000, skip: asan === '' && 'no libasan' }, async (test) => {
+const noAsan = asan === '' && 'no libasan'
+void t.test('AddressSanitizer', { timeout: 400_000, skip: noAsan }, async (test) => {
   const built = await run('sh', ['native/build.sh'], { LATTICE_SANITIZE: 'address' })
   if (built.code !== 0) test.comment(built.output)
   test.equal(built.code, 0, 'it builds')
@@ -73,7 +76,8 @@ void t.test('AddressSanitizer', { timeout: 400_000, skip: asan === '' && 'no lib
   test.notMatch(output, /AddressSanitizer|runtime error/)
 })
 
-void t.test('ThreadSanitizer', { timeout: 400_000, skip: tsan === '' && 'no libtsan' }, async (test) => {
+const noTsan = tsan === '' && 'no libtsan'
+void t.test('ThreadSanitizer', { timeout: 400_000, skip: noTsan }, async (test) => {
   const built = await run('sh', ['native/build.sh'], { LATTICE_SANITIZE: 'thread' })
   if (built.code !== 0) test.comment(built.output)
   test.equal(built.code, 0, 'it builds')

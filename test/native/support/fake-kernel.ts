@@ -1,5 +1,5 @@
-// The kernel's side of the FUSE protocol on one end of a socket pair: sends requests, matches replies,
-// keeps notifications. Also the builders of request bodies that the tests need.
+// The kernel's side of the FUSE protocol on one end of a socket pair: sends requests, matches
+// replies, keeps notifications. Also the builders of request bodies that the tests need.
 
 import { closeSync, read, writeSync } from 'node:fs'
 
@@ -106,7 +106,11 @@ export class FakeKernel {
   }
 
   /** Sends, and says which request it is. */
-  start(opcode: number, nodeid: number, body: Uint8Array): { unique: bigint; answer: Promise<Answer> } {
+  start(
+    opcode: number,
+    nodeid: number,
+    body: Uint8Array,
+  ): { unique: bigint; answer: Promise<Answer> } {
     const unique = this.#unique
     const answer = new Promise<Answer>((resolve) => this.#waiting.set(unique, resolve))
     this.send(opcode, nodeid, body)
@@ -137,15 +141,26 @@ const u64 = (...values: (number | bigint)[]): Buffer => {
   return out
 }
 
+interface NewAttr {
+  size?: number | bigint
+  mode?: number
+  mtime?: number
+  mtimeNsec?: number
+  uid?: number
+}
+
 export const body = {
-  init: (flags = 0xffff_ffff, minor = 45) => Buffer.concat([u32(7, minor, 131072, flags, 0x5fd), Buffer.alloc(44)]),
+  init: (flags = 0xffff_ffff, minor = 45) =>
+    Buffer.concat([u32(7, minor, 131072, flags, 0x5fd), Buffer.alloc(44)]),
   name: (name: string) => Buffer.from(`${name}\0`),
-  create: (name: string, mode = 0o644) => Buffer.concat([u32(2, mode, 0, 0), Buffer.from(`${name}\0`)]),
+  create: (name: string, mode = 0o644) =>
+    Buffer.concat([u32(2, mode, 0, 0), Buffer.from(`${name}\0`)]),
   open: (flags = 2) => u32(flags, 0),
-  read: (offset: number | bigint, size: number) => Buffer.concat([u64(0, offset), u32(size, 0), u64(0), u32(0, 0)]),
+  read: (offset: number | bigint, size: number) =>
+    Buffer.concat([u64(0, offset), u32(size, 0), u64(0), u32(0, 0)]),
   write: (offset: number | bigint, bytes: Uint8Array, flags = 0) =>
     Buffer.concat([u64(0, offset), u32(bytes.length, flags), u64(0), u32(0, 0), bytes]),
-  setattr: (valid: number, set: { size?: number | bigint; mode?: number; mtime?: number; mtimeNsec?: number; uid?: number } = {}) => {
+  setattr: (valid: number, set: NewAttr = {}) => {
     const out = Buffer.alloc(88)
     out.writeUInt32LE(valid, 0)
     out.writeBigUInt64LE(BigInt(set.size ?? 0), 16)

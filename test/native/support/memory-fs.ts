@@ -65,7 +65,7 @@ export class MemoryFs {
     const addon = sessionAddon()
     this.#options = options
     this.table = addon.createFileTable()
-    this.table.setLimits(options.dirtyBytesMax ?? 256 * 2 ** 20, options.cleanBytesMax ?? 64 * 2 ** 20)
+    this.table.setLimits(options.dirtyBytesMax ?? 256 << 20, options.cleanBytesMax ?? 64 << 20)
     this.#make(0o40777).ino = 1
     this.session = addon.createSession({
       fd: options.fd,
@@ -200,11 +200,17 @@ export class MemoryFs {
     out.writeBigUInt64LE(BigInt(ino), 0)
     out.writeBigUInt64LE(BigInt(a[5]!), 8)
     out.writeBigUInt64LE(BigInt(Math.ceil(a[5]! / 512)), 16)
-    for (const [i, at] of [[6, 24], [8, 32], [10, 40]] as const) out.writeBigInt64LE(BigInt(a[i]!), at)
-    for (const [i, at] of [[7, 48], [9, 52], [11, 56], [0, 60], [1, 64], [2, 68], [3, 72], [4, 76]] as const) {
-      out.writeUInt32LE(a[i]!, at)
-    }
+    const seconds = [6, 8, 10]
+    seconds.forEach((from, i) => out.writeBigInt64LE(BigInt(a[from]!), 24 + i * 8))
+    const words = [7, 9, 11, 0, 1, 2, 3, 4]
+    words.forEach((from, i) => out.writeUInt32LE(a[from]!, 48 + i * 4))
     return out
+  }
+
+  #attrOut(ino: number): Uint8Array {
+    const lifetime = Buffer.alloc(16)
+    lifetime.writeUInt32LE(3600, 0)
+    return Buffer.concat([lifetime, this.attrBytes(ino)])
   }
 
   entry(ino: number): Uint8Array {
@@ -256,11 +262,11 @@ export class MemoryFs {
       case 1: // LOOKUP
         return this.entry(child(text(0)).ino)
       case 3: // GETATTR
-        return Buffer.concat([Buffer.from([16, 14, 0, 0, 0, 0, 0, 0]), Buffer.alloc(8), this.attrBytes(node.ino)])
+        return this.#attrOut(node.ino)
       case 4: { // SETATTR of a size: the native side has no overlay yet
         this.#openData(node)
         this.table.truncate(node.ino, Number(body.readBigUInt64LE(16)))
-        return Buffer.concat([Buffer.from([16, 14, 0, 0, 0, 0, 0, 0]), Buffer.alloc(8), this.attrBytes(node.ino)])
+        return this.#attrOut(node.ino)
       }
       case 5: // READLINK
         return Buffer.from(node.target, 'latin1')
@@ -358,7 +364,8 @@ export class MemoryFs {
       head.writeBigUInt64LE(BigInt(i + 1), 8)
       head.writeUInt32LE(name.length, 16)
       head.writeUInt32LE(this.nodes.get(ino)!.mode >> 12, 20)
-      const parts: Uint8Array[] = [head, Buffer.from(name.padEnd(Math.ceil(name.length / 8) * 8, '\0'), 'latin1')]
+      const padded = name.padEnd(Math.ceil(name.length / 8) * 8, '\0')
+      const parts: Uint8Array[] = [head, Buffer.from(padded, 'latin1')]
       if (plus) parts.unshift(i < 2 ? Buffer.alloc(128) : this.entry(ino))
       const entry = Buffer.concat(parts)
       if (size + entry.length > limit) break

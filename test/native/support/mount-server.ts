@@ -1,6 +1,6 @@
-// Serves the toy filesystem on a real mount point until it is unmounted; a process of its own, since
-// whoever serves a mount must never touch it. Arguments: directory, dirtyBytesMax, 'helper' to mount as
-// ordinary users do. Says 'ready'.
+// Serves the toy filesystem on a real mount point until it is unmounted; a process of its own,
+// since whoever serves a mount must never touch it. Arguments: directory, dirtyBytesMax, 'helper'
+// to mount as ordinary users do. Says 'ready'.
 
 import { sessionAddon } from '../../../src/fuse/addon.ts'
 import { MemoryFs } from './memory-fs.ts'
@@ -12,10 +12,11 @@ const options = 'default_permissions,max_read=1048576'
 const fd =
   how === 'helper'
     ? await sessionAddon().mountWithHelper(directory, `nosuid,nodev,fsname=lattice,${options}`)
-    : sessionAddon().mountDirect('lattice-test', directory, 'lattice', NOSUID_NODEV_NOATIME, options)
+    : sessionAddon().mountDirect('lattice', directory, 'lattice', NOSUID_NODEV_NOATIME, options)
 const fs = new MemoryFs({ fd, dirtyBytesMax: Number(dirtyBytesMax) })
 process.once('SIGTERM', () => fs.close())
 process.stdout.write('ready\n')
 await fs.ended
-process.stdout.write(`${JSON.stringify([...fs.session.stats()])} ${JSON.stringify([...fs.table.totals()])}\n`)
+const figures = [fs.session.stats(), fs.table.totals()]
+process.stdout.write(`${figures.map((row) => JSON.stringify([...row])).join(' ')}\n`)
 fs.close()
