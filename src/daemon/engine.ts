@@ -187,6 +187,7 @@ async function openStored(options: EngineOptions, closers: Closer[]): Promise<St
     directory: state.packs,
     writers: PACK_WRITERS,
     nextOf: (writer) => packs.nextOf(writer),
+    syncLast: (writer) => packs.syncLast(writer),
     clock,
   })
   const content = new SealedContentStore({

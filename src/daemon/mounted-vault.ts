@@ -47,8 +47,10 @@ export class MountedVault {
     options: MountOptions,
     log: Log,
   ): Promise<MountedVault> {
+    let isMounted = false
     try {
       const fd = await mountDirectory(entry.path, options)
+      isMounted = true
       const session = FuseSession.open({
         fd,
         fileSystem: vault.fileSystem,
@@ -62,6 +64,7 @@ export class MountedVault {
       log.info({ vault: entry.id, directory: entry.path }, 'mounted')
       return new MountedVault(entry, vault, session, options, log)
     } catch (error) {
+      if (isMounted) await unmountDirectory(entry.path, true)
       await vault.close()
       throw error
     }
