@@ -71,6 +71,7 @@ const backend = args.includes('--inline')
   : new SealPool({
       keys, frozen: source, directory, writers: [1, 2], clock,
       nextOf: (writer) => packs.nextOf(writer),
+      syncLast: (writer) => packs.syncLast(writer),
     });
 const store = new SealedContentStore({
   index: new MemoryChunkIndex(), loose: new MemoryLooseChunks(), packs, backend, idKey: keys.idKey,

@@ -85,6 +85,21 @@ export class PackStore {
     return { nextNumber: last + 1, previousNumber: last < 0 ? NO_PACK : last, previousBytes }
   }
 
+  /** Makes the last pack of a writer durable whose thread has died: nobody else would. */
+  async syncLast(writer: number): Promise<void> {
+    const { previousNumber } = this.nextOf(writer)
+    if (previousNumber === NO_PACK) return
+    const { disk, directory } = this.#options
+    const pack = disk.open(this.#pathOf(packFileOf(writer, previousNumber)), 'write')
+    try {
+      await pack.sync()
+    } finally {
+      pack.close()
+    }
+    await disk.syncDirectory(join(directory, String(writer)))
+    await disk.syncDirectory(directory)
+  }
+
   grew(file: number, validBytes: number): void {
     const pack = this.#packs.get(file)
     if (pack === undefined) this.#packs.set(file, { validBytes, damaged: false })

@@ -28,6 +28,8 @@ export type SealPoolOptions = {
   writers: number[]
   /** Where a writer goes on (PackStore.nextOf), asked when its worker starts. */
   nextOf: (writer: number) => { nextNumber: number; previousNumber: number; previousBytes: number }
+  /** Makes durable what a writer has written that is gone (PackStore.syncLast). */
+  syncLast: (writer: number) => Promise<void>
   clock: Clock
   idleMs?: number
 }
@@ -108,8 +110,10 @@ class Lane {
   #idleTimer: Timer | undefined
   /** Something was reported as written that no sync has followed. */
   #isDirty = false
-  /** A worker died before what it had written was durable. */
-  #lost: Error | undefined
+  /** The sync begun last, while it runs: what it covers is not durable before it ends. */
+  #syncing: Promise<void> | undefined
+  /** A worker died: what it had written is in files, and perhaps not on the disk. */
+  #isAbandoned = false
   busyBytes = 0
 
   constructor(options: SealPoolOptions, writer: number, moved: (moved: Moved) => void) {
@@ -133,15 +137,21 @@ class Lane {
     if (this.#worker !== undefined || this.#queue.length > 0) await this.ask({ kind: 'flush' }, 0)
   }
 
-  async sync(): Promise<void> {
-    if (this.#lost !== undefined) {
-      const lost = this.#lost
-      this.#lost = undefined
-      throw lost
-    }
-    if (!this.#isDirty) return
+  /** Everything reported as written before the call is durable when it resolves. */
+  sync(): Promise<void> {
+    if (!this.#isDirty) return this.#syncing ?? Promise.resolve()
     this.#isDirty = false
+    const syncing = this.#syncNow().finally(() => {
+      if (this.#syncing === syncing) this.#syncing = undefined
+    })
+    this.#syncing = syncing
+    return syncing
+  }
+
+  async #syncNow(): Promise<void> {
     try {
+      if (this.#isAbandoned) await this.#options.syncLast(this.#writer)
+      this.#isAbandoned = false
       await this.ask({ kind: 'sync' }, 0)
     } catch (error) {
       this.#isDirty = true
@@ -245,7 +255,7 @@ class Lane {
     worker.removeAllListeners()
     this.#worker = undefined
     const error = new LatticeError('internal', 'a seal worker died', { cause })
-    if (this.#isDirty) this.#lost = error
+    this.#isAbandoned = this.#isDirty = true
     for (const { reject } of this.#waiting.values()) reject(error)
     this.#waiting.clear()
     this.busyBytes = 0

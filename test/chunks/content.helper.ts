@@ -122,6 +122,7 @@ export async function openStore(options: OpenOptions): Promise<Bench> {
         directory,
         writers: [1, 2],
         nextOf: (writer) => packs.nextOf(writer),
+        syncLast: (writer) => packs.syncLast(writer),
         clock,
       })
     : new InlineSealer({
