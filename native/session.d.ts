@@ -52,8 +52,9 @@ export interface FileTable {
   /** As fill, with zeros that need no memory. */
   fillHole(ino: number, epoch: number, offset: number, length: number): number
   /** Bundle pieces as rows of 6 (offset, length, fd, bundleOffset, bundleBytes, plainOffset); the
-   *  others go through fill. Runs on the addon's fetch threads (2); ends with event 8. Returns
-   *  fetchId. */
+   *  others go through fill. A small fetch that the page cache can answer is done at once: the
+   *  return value is then -1 minus its result. Else it runs on the addon's fetch threads (2), ends
+   *  with event 8, and the return value is its fetchId. */
   fetch(ino: number, epoch: number, rows: Float64Array): number
   /** The bundle key of an epoch, for fetch. */
   setBundleKey(epochId: Uint8Array, key: Uint8Array): void

@@ -414,6 +414,8 @@ napi_value fetch(napi_env env, napi_callback_info info) {
     p = {uint64_t(v[0]), uint64_t(v[1]), int(v[2]), uint64_t(v[3]), uint64_t(v[4]), uint64_t(v[5])};
     v += 6;
   }
+  const int done = c.table->fetch_at_once(ino, epoch, pieces);
+  if (done >= 0) return make_number(env, double(-1 - done));
   return make_number(env, double(c.table->fetch(ino, epoch, std::move(pieces))));
 }
 

@@ -8,6 +8,7 @@
 
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
@@ -19,9 +20,11 @@
 #include <set>
 #include <string>
 #include <thread>
+#include <tuple>
 #include <unordered_map>
 #include <vector>
 
+#include "bundle.h"
 #include "table-overlay.h"
 
 struct iovec;
@@ -264,6 +267,9 @@ class Table : public std::enable_shared_from_this<Table> {
   Outcome fill_arena(uint64_t ino, uint64_t epoch, uint64_t offset, uint64_t length,
                      const ArenaRef& arena, uint32_t pos);
   uint64_t fetch(uint64_t ino, uint64_t epoch, std::vector<BundlePiece> pieces);
+  // The result (0 filled, 1 stale, 2 damaged, 3 I/O error) of a small fetch whose bytes are at hand;
+  // -1: it must be begun with fetch().
+  int fetch_at_once(uint64_t ino, uint64_t epoch, const std::vector<BundlePiece>& pieces);
   void set_bundle_key(const std::string& epoch_id, const uint8_t key[32]);
   void fail(uint64_t ino, uint64_t offset, uint64_t length, int error);
   void report_error(uint64_t ino, int error);
@@ -332,7 +338,10 @@ class Table : public std::enable_shared_from_this<Table> {
   void press();
   void resume_writes();
   void run_fetch_task(const std::shared_ptr<Fetch>& fetch, size_t first, size_t last);
-  int open_group(uint64_t ino, uint64_t epoch, const BundlePiece* pieces, size_t count);
+  int open_group(uint64_t ino, uint64_t epoch, const BundlePiece* pieces, size_t count,
+                 bool at_once);
+  bool known_header(const BundlePiece& piece, uint8_t header[kBundleHeaderBytes]);
+  void keep_header(const BundlePiece& piece, const uint8_t header[kBundleHeaderBytes]);
   bool bundle_key(const uint8_t* epoch_id, uint8_t key[32]);
   void wipe_keys();
   void post(std::function<void()> work);
@@ -369,6 +378,8 @@ class Table : public std::enable_shared_from_this<Table> {
 
   std::mutex keys_mutex_;
   std::map<std::string, std::vector<uint8_t>> keys_;
+  // Clear headers of bundles that were read, by descriptor, place and size.
+  std::map<std::tuple<int, uint64_t, uint64_t>, std::array<uint8_t, kBundleHeaderBytes>> headers_;
 
   std::mutex work_mutex_;
   std::condition_variable work_ready_;

@@ -271,6 +271,7 @@ export class NativeBuffers implements FileBuffers {
       rows.set([offset, length, fd, bundleOffset, bundleBytes, plainOffset], i * PIECE_COLUMNS)
     })
     const id = this.table.fetch(ino, epoch, rows)
+    if (id < 0) return must(FETCH_RESULTS[-1 - id], 'fetch result')
     return new Promise((resolve) => {
       this.#fetches.set(id, resolve)
       this.#keepAlive.ref()
