@@ -11,7 +11,8 @@
 
 import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync } from 'node:fs'
+import { rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -129,7 +130,8 @@ export class Instance {
         if (/^mounted |"mounted":true/m.test(text)) resolve()
       })
       child.once('close', (code) => {
-        reject(new Error(`lattice mount --foreground ended with ${code ?? 'a signal'}:\n${this.log}`))
+        const how = code ?? 'a signal'
+        reject(new Error(`lattice mount --foreground ended with ${how}:\n${this.log}`))
       })
     })
     return directory
@@ -216,7 +218,7 @@ export class Instance {
       })
       child.once('error', reject)
       child.once('close', (code, signal) => {
-        resolve({ code: code ?? -1, stdout, stderr: signal === null ? stderr : `${stderr}${signal}` })
+        resolve({ code: code ?? -1, stdout, stderr: `${stderr}${signal ?? ''}` })
       })
     })
   }
