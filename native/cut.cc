@@ -61,7 +61,7 @@ static size_t scan(const CutTable& table, const uint8_t* data, size_t i, size_t 
 
 size_t cut_next(const CutTable& table, const uint8_t* data, size_t size, bool final) {
   const size_t undecided = final ? size : 0;
-  if (size <= table.min) return undecided;
+  if (size <= table.min && size < table.max) return undecided;
   const size_t end = size < table.max ? size : table.max;
   const size_t normal = end < table.avg ? end : table.avg;
   uint64_t fp = 0;

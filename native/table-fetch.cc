@@ -3,10 +3,11 @@
 // the overlay where it was opened, without a copy. Damage is a result, never a crash: every length
 // is checked against the bundle's own, and a seal that does not open yields no byte.
 //
-// A small fetch whose bytes the page cache has is done at once, on the caller's thread: handing it to
-// another costs as much as the work. Headers that were read are remembered, so that a random read is
-// one read of the disk; a remembered header that does not open its segments (the descriptor's number
-// may name another file by now) is read again before anything is called damaged.
+// A small fetch whose bytes the page cache has is done at once, on the caller's thread: handing it
+// to another costs as much as the work. Headers that were read are remembered, so that a random
+// read is one read of the disk; a remembered header that does not open its segments (the
+// descriptor's number may name another file by now) is read again before anything is called
+// damaged.
 
 #include <sys/uio.h>
 #include <unistd.h>
@@ -29,8 +30,8 @@ constexpr uint64_t kGroupBytesMax = kBundleMaxBytes;
 constexpr uint64_t kAtOnceBytesMax = 64 * 1024;
 constexpr size_t kHeadersMax = 16 * 1024;
 
-// 0, or the errno; a file that ends too early is damage (EBADMSG). With `at_once`, EAGAIN unless the
-// page cache has all of it (or the kernel cannot tell).
+// 0, or the errno; a file that ends too early is damage (EBADMSG). With `at_once`, EAGAIN unless
+// the page cache has all of it (or the kernel cannot tell).
 int pread_all(int fd, uint8_t* into, size_t size, uint64_t offset, bool at_once) {
   while (size > 0) {
     const iovec part{into, size};

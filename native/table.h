@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <list>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -33,7 +34,8 @@ namespace lattice {
 
 inline constexpr uint32_t kAttrMode = 1, kAttrUid = 2, kAttrGid = 4, kAttrSize = 8, kAttrAtime = 16,
                           kAttrMtime = 32, kAttrCtime = 64, kAttrAll = 127;
-inline constexpr uint64_t kSizeMax = uint64_t{1} << 53;
+// Sums of two stay exact in JavaScript; the engine's FILE_MAX_BYTES.
+inline constexpr uint64_t kSizeMax = uint64_t{1} << 52;
 
 struct Attr {
   uint32_t mode = 0, nlink = 0, uid = 0, gid = 0, rdev = 0;
@@ -148,6 +150,7 @@ struct Record {
 
   // Guarded by the table's clean-list mutex.
   bool in_clean_list = false;
+  std::list<std::shared_ptr<Record>>::iterator clean_list_at;
   std::atomic<uint64_t> used_tick{0};
 
   // What a freeze would take.
@@ -243,8 +246,8 @@ class Table : public std::enable_shared_from_this<Table> {
   // Landing prediction: an arena with `room` bytes reserved for the reader, for the ino that
   // streams.
   ArenaRef landing_reserve(uint64_t ino, size_t room);
-  // The reservation ends. When `size` > 0, that much of a WRITE of this ino lies at the arena's
-  // end.
+  // `size` bytes of a WRITE of this ino lie at the arena's end. `ok` ends the reservation; refused,
+  // they stay the caller's to copy away before landing_release().
   Outcome landing_write(uint64_t ino, const ArenaRef& arena, uint64_t offset, uint32_t size,
                         bool kill_suid);
   void landing_release(uint64_t ino, const ArenaRef& arena);
@@ -331,11 +334,14 @@ class Table : public std::enable_shared_from_this<Table> {
   // Without locks: memory fell, or clean bytes grew.
   void relieve();
   void touch_clean(const RecordRef& record);
+  void leave_clean_list(Record& record);
   void evict_clean();
 
   void run(bool ticking);
   void tick();
   void press();
+  void hurry_tick();
+  void tell_attrs();
   void resume_writes();
   void run_fetch_task(const std::shared_ptr<Fetch>& fetch, size_t first, size_t last);
   int open_group(uint64_t ino, uint64_t epoch, const BundlePiece* pieces, size_t count,
@@ -364,13 +370,14 @@ class Table : public std::enable_shared_from_this<Table> {
 
   std::mutex attrs_mutex_;
   std::deque<uint64_t> dirty_attrs_;
+  std::atomic<bool> attrs_told_{false};  // the ticking thread looks after them
 
   std::mutex jobs_mutex_;
   std::unordered_map<uint64_t, std::shared_ptr<const Job>> jobs_;
   uint64_t next_job_ = 1;
 
   std::mutex clean_mutex_;
-  std::deque<RecordRef> clean_list_;
+  std::list<RecordRef> clean_list_;
 
   std::mutex parked_mutex_;
   std::deque<ParkedWrite> parked_writes_;
