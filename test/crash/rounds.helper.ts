@@ -10,7 +10,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { seededRandom } from '../support/random.helper.ts'
 import type { TestRandom } from '../support/random.helper.ts'
-import { parseLog } from './history.helper.ts'
+import { monotonicMs, parseLog } from './history.helper.ts'
 import type { Logged } from './history.helper.ts'
 import { judge } from './oracle.helper.ts'
 import { takePicture } from './picture.helper.ts'
@@ -126,6 +126,7 @@ async function work(
   )
   const [least, most] = options.workMs
   await delay(least + random.below(most - least + 1))
+  const crashMs = monotonicMs()
   await options.crash(random)
   const late = delay(STOP_TIMEOUT_MS, undefined, { ref: false }).then(() => {
     throw new Error(`round ${round}: a worker did not notice the crash`)
@@ -135,7 +136,7 @@ async function work(
   for (const { error } of await Promise.race([reports, late])) {
     if (!options.errors.includes(error)) throw new Error(`round ${round}: a worker got ${error}`)
   }
-  return tasks.map(({ log }) => parseLog(readFileSync(log, 'utf8')))
+  return tasks.map(({ log }) => parseLog(readFileSync(log, 'utf8'), crashMs))
 }
 
 function judgeRound(

@@ -11,7 +11,7 @@ import {
 import { join } from 'node:path'
 import { seededRandom } from '../support/random.helper.ts'
 import type { TestRandom } from '../support/random.helper.ts'
-import { fillBytes, type Model, type Op } from './history.helper.ts'
+import { fillBytes, monotonicMs, type Model, type Op } from './history.helper.ts'
 import { modelOf, takePicture } from './picture.helper.ts'
 
 export interface Task {
@@ -73,7 +73,7 @@ class Worker {
     writeSync(this.#intents, `${JSON.stringify({ n, ...op })}\n`)
     this.#call(op)
     const promise = op.op === 'fsync' || op.op === 'fsyncdir'
-    writeSync(promise ? this.#promises : this.#intents, `{"n":${n},"ok":true}\n`)
+    writeSync(promise ? this.#promises : this.#intents, `{"n":${n},"ok":${monotonicMs()}}\n`)
     this.#model.apply(n, op)
   }
 
