@@ -93,7 +93,12 @@ const rows: Row[] = [
   { name: 'find cold', unit: 's', cold: true, run: (_, d) => shell(`find ${d} -type f -size +0`) },
   { name: 'tar c cold', unit: 's', cold: true, run: (_, d) => shell(`tar cf - -C ${d} . | cat`) },
   { name: 'git clone', unit: 's', run: (_, d) => shell(`git clone -q ${repository()} ${d}/clone`) },
-  { name: 'git status cold', unit: 's', cold: true, run: (_, d) => shell(`git -C ${d}/clone status`) },
+  {
+    name: 'git status cold',
+    unit: 's',
+    cold: true,
+    run: (_, d) => shell(`git -C ${d}/clone status`),
+  },
   { name: 'sqlite 2000 tx', unit: 's', run: (_, d) => shell(sqliteScript(d)) },
   { name: 'rm -rf', unit: 's', run: (_, d) => shell(`rm -rf ${d}/node_modules ${d}/clone`) },
 ]
@@ -138,8 +143,10 @@ function repository(): string {
 
 function sqliteScript(directory: string): string {
   const file = join(directory, 'test.db')
-  const insert = `awk 'BEGIN { for (i = 0; i < 2000; i++) print "BEGIN; INSERT INTO t VALUES(" i ", hex(randomblob(100))); COMMIT;" }'`
-  return `rm -f ${file}*; (echo "CREATE TABLE t(a INTEGER PRIMARY KEY, b TEXT);"; ${insert}) | sqlite3 ${file}`
+  const statement = '"BEGIN; INSERT INTO t VALUES(" i ", hex(randomblob(100))); COMMIT;"'
+  const inserts = `awk 'BEGIN { for (i = 0; i < 2000; i++) print ${statement} }'`
+  const table = 'CREATE TABLE t(a INTEGER PRIMARY KEY, b TEXT);'
+  return `rm -f ${file}*; (echo "${table}"; ${inserts}) | sqlite3 ${file}`
 }
 
 async function settled(pid: number): Promise<void> {
@@ -173,7 +180,8 @@ function figure(row: Row, sample: Sample): number {
 
 function cpuFigure(row: Row, sample: Sample): number {
   if (row.unit === 'MB/s') return (sample.cpuSeconds * 1000) / sample.count // ms per MiB
-  return row.unit === 's' ? sample.cpuSeconds : (sample.cpuSeconds * 1e6) / sample.count // µs per op
+  if (row.unit === 's') return sample.cpuSeconds
+  return (sample.cpuSeconds * 1e6) / sample.count // µs per op
 }
 
 function median(values: number[]): number {
@@ -226,7 +234,8 @@ async function main(): Promise<void> {
     for (const row of selected) {
       for (const system of systems) {
         const sample = await measure(system, row)
-        console.error(`${row.name}, ${system.name}: ${figure(row, sample).toPrecision(4)} ${row.unit}`)
+        const told = `${figure(row, sample).toPrecision(4)} ${row.unit}`
+        console.error(`${row.name}, ${system.name}: ${told}`)
         const bySystem = samples.get(row)
         bySystem?.set(system.name, [...(bySystem.get(system.name) ?? []), sample])
       }
@@ -239,7 +248,8 @@ async function main(): Promise<void> {
       }
     }
   }
-  console.log(`row                        unit       plain gocryptfs  lattice   ratio   cpu (ms/MiB, µs/op, s)`)
+  const columns = ['plain', 'gocryptfs', 'lattice'].map((name) => name.padStart(9)).join('')
+  console.log(`${'row'.padEnd(26)} unit ${columns}   ratio   cpu (ms/MiB, µs/op, s)`)
   for (const row of selected) report(row, samples.get(row) ?? new Map<string, Sample[]>())
   for (const system of systems.filter((one) => one.pid() > 0)) {
     const rss = residentAnonBytes(system.pid()) / 1048576

@@ -1,5 +1,5 @@
 // The constants of the kernel's FUSE protocol (7.x) that JavaScript needs. Source: <linux/fuse.h>.
-// The native session answers READ, WRITE, FLUSH, RELEASE, FORGET, STATFS, INIT and INTERRUPT itself;
+// The native session answers READ, WRITE, FLUSH, RELEASE, FORGET, INIT and INTERRUPT itself;
 // what is named here is what it hands over.
 
 export const OP_LOOKUP = 1
@@ -45,11 +45,13 @@ export const FATTR_MTIME_NOW = 1 << 8
 export const FATTR_CTIME = 1 << 10
 export const FATTR_KILL_SUIDGID = 1 << 11
 
-/** Bits of fuse_open_out.open_flags: the kernel may keep its cached pages (of a file), or entries. */
+/** Bits of fuse_open_out.open_flags: the kernel may keep its cached pages (of a file), or entries.
+ * */
 export const FOPEN_KEEP_CACHE = 1 << 1
 export const FOPEN_CACHE_DIR = 1 << 3
 
-/** Bit of fuse_open_in.open_flags: the caller lacks CAP_FSETID, so O_TRUNC drops setuid and setgid. */
+/** Bit of fuse_open_in.open_flags: the caller lacks CAP_FSETID, so O_TRUNC drops setuid and setgid.
+ * */
 export const FUSE_OPEN_KILL_SUIDGID = 1 << 0
 
 export const IN_HEADER_BYTES = 40

@@ -1,5 +1,6 @@
-// ReplyWriter: packs FUSE replies one after the other into one reusable buffer, in the form that the
-// native session's reply() takes: u32 record length (8-aligned), i32 error, u64 unique, payload.
+// ReplyWriter: packs FUSE replies one after the other into one reusable buffer, in the form that
+// the native session's reply() takes: u32 record length (8-aligned), i32 error, u64 unique,
+// payload.
 //
 // Invariant: a record is either whole or not there; begin() without end() leaves nothing behind.
 // Not shared between sessions. Nothing is allocated per reply once the buffer has its size.

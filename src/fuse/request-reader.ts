@@ -1,8 +1,9 @@
-// RequestReader: reads one FUSE request in place, from the arena that the native session shares. It is
-// a cursor that is set on a request, never a copy: strings and numbers are taken out, byte payloads
-// (xattr values) are copied by the caller when they outlive the call.
+// RequestReader: reads one FUSE request in place, from the arena that the native session shares. It
+// is a cursor that is set on a request, never a copy: strings and numbers are taken out, byte
+// payloads (xattr values) are copied by the caller when they outlive the call.
 //
-// Every read is checked against the request's own length; a request that is too short throws EINVAL.
+// Every read is checked against the request's own length; a request that is too short throws
+// EINVAL.
 
 import { Errno, EINVAL } from '../fs/errno.ts'
 import { IN_HEADER_BYTES } from './protocol.ts'

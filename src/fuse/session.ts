@@ -102,6 +102,7 @@ export class FuseSession {
   #wake(): void {
     if (this.#closed) return
     this.#takeEvents()
+    this.#fs.drainAttrs()
     for (;;) {
       const count = this.#native.take(this.#rows)
       if (count === 0) break
@@ -139,8 +140,11 @@ export class FuseSession {
     }
     try {
       const reply = entry.handle(this.#fs, request)
-      if (reply instanceof Promise) this.#answerLater(reply, entry.name, nodeId, uniqueLow, uniqueHigh)
-      else this.#answer(reply, entry.name, nodeId, uniqueLow, uniqueHigh)
+      if (reply instanceof Promise) {
+        this.#answerLater(reply, entry.name, nodeId, uniqueLow, uniqueHigh)
+      } else {
+        this.#answer(reply, entry.name, nodeId, uniqueLow, uniqueHigh)
+      }
     } catch (error) {
       this.#writer.error(uniqueLow, uniqueHigh, this.#errors.toErrno(error, entry.name, nodeId))
     }

@@ -20,7 +20,7 @@ export type Ino = number & { readonly __brand: 'Ino' }
 /** One freeze of one ino; never reused within a session. */
 export type JobId = number & { readonly __brand: 'JobId' }
 
-/** Attributes as the kernel sees them. Times are whole seconds (may be negative) and nanoseconds. */
+/** Attributes as the kernel sees them. Times are whole seconds, maybe negative, and nanoseconds. */
 export interface Attr {
   mode: number // with the file type bits
   nlink: number
@@ -133,8 +133,8 @@ export interface FileBuffers {
 
   /** Copies bytes in; moves size, mtime, ctime. Returns false when dirty memory is full: park. */
   write(ino: Ino, offset: number, bytes: Uint8Array): boolean
-  /** Bytes of [offset, offset + length) cut at the size; undefined when a part is absent (`need` was
-   *  raised for the absent parts, once). */
+  /** Bytes of [offset, offset + length) cut at the size; undefined when a part is absent (`need`
+   *  was    *  raised for the absent parts, once). */
   read(ino: Ino, offset: number, length: number): Uint8Array | undefined
   /** Sets the size. Growing adds a hole. Moves mtime and ctime. */
   truncate(ino: Ino, sizeBytes: number): void

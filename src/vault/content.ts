@@ -1,5 +1,5 @@
-// ContentStore: the port between open files (vault/files.ts) and sealed storage (chunks/). Plaintext
-// goes in as frozen jobs and comes out as read plans; everything below it is sealed.
+// ContentStore: the port between open files (vault/files.ts) and sealed storage (chunks/).
+// Plaintext goes in as frozen jobs and comes out as read plans; everything below it is sealed.
 
 import type { FrozenJob, ReadPiece } from './buffers.ts'
 import type { Content } from '../ops/types.ts'
@@ -13,7 +13,8 @@ export interface WorkingContent {
   readonly sizeBytes: number
   /** Sets the size: cuts, or grows by a hole. */
   resize(sizeBytes: number): void
-  /** True when it differs from the last Content that commit() returned or that it was opened with. */
+  /** True when it differs from the last Content that commit() returned or that it was opened with.
+   * */
   readonly changed: boolean
 }
 
@@ -38,10 +39,11 @@ export interface ContentStore {
    * content; others run in the seal workers. On rejection the working content is unchanged.
    */
   seal(working: WorkingContent, job: FrozenJob, options: SealOptions): Promise<Sealed>
-  /** The Content that describes the working content now: inline, refs, or a tree whose new nodes are
-   *  sealed first. */
+  /** The Content that describes the working content now: inline, refs, or a tree whose new nodes
+   *  are    *  sealed first. */
   describe(working: WorkingContent): Promise<Content>
-  /** Where the bytes of [offset, offset + length) come from; pieces ascend and cover the range, cut at
+  /** Where the bytes of [offset, offset + length) come from; pieces ascend and cover the range, cut
+   * at
    *  the size. Pins the packs that it names until `release` is called. Throws LatticeError
    *  'damaged-pack', 'damaged-index' or 'not-found' when a chunk is nowhere. */
   plan(working: WorkingContent, offset: number, length: number): Promise<ReadPlan>
@@ -55,8 +57,8 @@ export interface ContentStore {
     targetOffset: number,
     length: number,
   ): Promise<void>
-  /** Holes and data of the working content: the next offset >= `offset` that is data (or a hole), or
-   *  the size. */
+  /** Holes and data of the working content: the next offset >= `offset` that is data (or a hole),
+   *  or    *  the size. */
   seek(working: WorkingContent, offset: number, wanted: 'data' | 'hole'): Promise<number>
   /** Everything sealed so far is durable when this resolves (pack fdatasync, group-wise). */
   sync(): Promise<void>

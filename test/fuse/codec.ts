@@ -123,7 +123,7 @@ t.test('a request is read in place, within its own length', async (t) => {
   t.throws(() => reader.cstring(), Errno)
 })
 
-t.test('numbers beyond what JavaScript holds exactly, and short headers, are refused', async (t) => {
+t.test('numbers that JavaScript cannot hold, and short headers, are refused', async (t) => {
   const body = Buffer.alloc(16, 0xff)
   t.throws(() => request(body).reader.u64(), Errno)
   t.equal(request(body).reader.i64(), -1)
