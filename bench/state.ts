@@ -32,6 +32,7 @@ const queue = {
     return ++this.last
   },
   unblock(): void {},
+  stuck(): void {},
   durable: () => Promise.resolve(),
 }
 const clock = {

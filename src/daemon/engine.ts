@@ -343,6 +343,7 @@ function watched(committer: Committer, checkpointer: Checkpointer): OperationQue
       return ticket
     },
     unblock: (operation) => committer.unblock(operation),
+    stuck: (error) => committer.stuck(error),
     get last() {
       return committer.last
     },

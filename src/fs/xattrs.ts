@@ -2,6 +2,9 @@
 // user.lattice.* is what lattice itself tells: readable, never listed, never set.
 
 import { KIND_DIRECTORY, KIND_FILE } from '../ops/types.ts'
+import {
+  XATTRS_PER_NODE_MAX, XATTRS_TOTAL_MAX_BYTES, XATTR_NAME_MAX_BYTES, XATTR_VALUE_MAX_BYTES,
+} from '../ops/bounds.ts'
 import type { NodeInfo } from '../vault/tree.ts'
 import { utf8 } from '../util/bytes.ts'
 import type { FsContext } from './context.ts'
@@ -11,8 +14,6 @@ import { XATTR_CREATE, XATTR_REPLACE, type Ino } from './types.ts'
 
 const PREFIX = 'user.'
 const OWN_PREFIX = 'user.lattice.'
-const XATTR_NAME_MAX_BYTES = 255
-const XATTR_VALUE_MAX_BYTES = 64 * 1024
 const XATTR_LIST_MAX_BYTES = 64 * 1024
 
 export class Xattrs {
@@ -47,11 +48,7 @@ export class Xattrs {
     const exists = fs.tree.getXattr(ino, name) !== undefined
     if (exists && (flags & XATTR_CREATE) !== 0) throw errno(EEXIST)
     if (!exists && (flags & XATTR_REPLACE) !== 0) throw errno(ENODATA)
-    if (!exists) {
-      let listBytes = name.length + 1
-      for (const other of fs.tree.listXattrs(ino)) listBytes += other.length + 1
-      if (listBytes > XATTR_LIST_MAX_BYTES) throw errno(ENOSPC)
-    }
+    this.#checkRoom(ino, name, value)
     fs.tree.setXattr(ino, name, Uint8Array.from(value))
     fs.refresh(ino)
   }
@@ -63,6 +60,20 @@ export class Xattrs {
     if (fs.tree.getXattr(ino, name) === undefined) throw errno(ENODATA)
     fs.tree.setXattr(ino, name, undefined)
     fs.refresh(ino)
+  }
+
+  /** A node with all its attributes must fit into one batch. */
+  #checkRoom(ino: Ino, name: string, value: Uint8Array): void {
+    const { tree } = this.#fs
+    const names = tree.listXattrs(ino).filter((other) => other !== name)
+    let listBytes = name.length + 1
+    let totalBytes = name.length + value.length
+    for (const other of names) {
+      listBytes += other.length + 1
+      totalBytes += other.length + (tree.getXattr(ino, other)?.length ?? 0)
+    }
+    const isFull = names.length >= XATTRS_PER_NODE_MAX || listBytes > XATTR_LIST_MAX_BYTES
+    if (isFull || totalBytes > XATTRS_TOTAL_MAX_BYTES) throw errno(ENOSPC)
   }
 
   #checkSettable(ino: Ino, name: string): void {

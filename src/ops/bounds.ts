@@ -27,6 +27,7 @@ export const XATTR_NAME_MAX_BYTES = 255
 export const XATTR_VALUE_MAX_BYTES = 64 * 1024
 /** All xattrs of a node, names and values: a whole node must fit into a batch (fs/ enforces). */
 export const XATTRS_TOTAL_MAX_BYTES = 128 * 1024
+export const XATTRS_PER_NODE_MAX = 512
 export const ATTRS_PER_OP_MAX = 1024
 export const MODE_MAX = 0o7777
 export const OWNER_MAX = 0xfffffffe

@@ -46,11 +46,8 @@ export class BlockedRenames {
     const record = must(this.#store.node(ino), 'blocked: no such inode')
     const ref = must(operation.refs[0], 'blocked: no ref')
     const waiting = this.#waiting.get(ino)
-    if (waiting !== undefined) {
-      waiting.push({ operation, put, ref, record })
-      return
-    }
-    this.#waiting.set(ino, [{ operation, put, ref, record }])
+    if (waiting !== undefined) waiting.push({ operation, put, ref, record })
+    else this.#waiting.set(ino, [{ operation, put, ref, record }])
     this.#seal(ino, unsealed)
   }
 
@@ -92,13 +89,22 @@ export class BlockedRenames {
     }
   }
 
+  /** Asks for what was written before the rename added last; a later rename asks again. */
   #seal(ino: Ino, unsealed: UnsealedContent): void {
+    const waiting = this.#waiting.get(ino)
+    const count = waiting?.length
+    const isLast = (): boolean => this.#waiting.get(ino) === waiting && waiting?.length === count
     unsealed.seal(ino).then(
-      () => this.#settle(ino),
-      // the writer of the content has told whoever waits for it; the queue must not lose the rename
-      () => this.#clock.setTimer(RETRY_MS, () => {
-        if (this.#waiting.has(ino)) this.#seal(ino, unsealed)
-      }),
+      () => {
+        if (isLast()) this.#settle(ino)
+      },
+      (error: unknown) => {
+        // the queue must not lose the rename; who waits behind it must not wait for ever
+        if (this.#waiting.get(ino) === waiting) this.#queue.stuck(error)
+        this.#clock.setTimer(RETRY_MS, () => {
+          if (isLast()) this.#seal(ino, unsealed)
+        })
+      },
     )
   }
 

@@ -92,6 +92,8 @@ export class Committer {
   #isRunning = false
   #isClosed = false
   #trouble: Error | undefined
+  /** Why the first operation that is not ready does not become so. */
+  #stuck: Error | undefined
 
   constructor(options: CommitterOptions) {
     this.#options = options
@@ -113,8 +115,18 @@ export class Committer {
   /** An operation pushed with ready = false has become ready. */
   unblock(operation: UserOperation): void {
     assert(operation.ready, 'committer: unblocked, but not ready')
+    this.#stuck = undefined
     if (this.#waiters.length > 0) this.#kick()
     else this.#setTimer()
+  }
+
+  /** An operation cannot become ready at present: whoever waits behind one like it is told. */
+  stuck(error: unknown): void {
+    this.#stuck = error instanceof Error ? error : new LatticeError('io', String(error))
+    const reach = this.#appended + this.#pending.readyCount
+    const concerned = this.#waiters.filter((waiter) => waiter.ticket > reach)
+    this.#waiters = this.#waiters.filter((waiter) => waiter.ticket <= reach)
+    for (const waiter of concerned) waiter.reject(this.#stuck)
   }
 
   /** Ticket of the operation pushed last. */
@@ -131,9 +143,9 @@ export class Committer {
     return this.#pending.count
   }
 
-  /** Why the last cycle failed; undefined once one succeeds. New changes should be refused. */
+  /** Why operations do not reach the disk; undefined once they do. New changes are refused. */
   get trouble(): Error | undefined {
-    return this.#trouble
+    return this.#trouble ?? this.#stuck
   }
 
   /**

@@ -85,7 +85,7 @@ export class FileSealer {
   /** True when content or size has not reached the tree. */
   isUnsealed(file: OpenFile): boolean {
     if (file.running || file.lock.held) return true
-    return file.working.changed || this.#ports.buffers.isDirty(file.ino)
+    return file.unput || this.#ports.buffers.isDirty(file.ino)
   }
 
   forget(file: OpenFile): void {
@@ -163,7 +163,9 @@ export class FileSealer {
     const now = this.#ports.clock.nowMs()
     for (const file of this.#dirty.values()) {
       if (now - (file.dirtySinceMs ?? now) < DIRTY_AGE_MS && file.failures === 0) break
-      if (file.idle && now >= file.retryAtMs && this.#mayPut(file)) this.request(file, SEAL_FINAL)
+      // a stream's passes may follow each other without a pause: the one that runs is told
+      if (file.queued || now < file.retryAtMs) continue
+      if (this.#mayPut(file)) this.request(file, SEAL_FINAL)
     }
     this.#relieve()
   }
@@ -185,7 +187,6 @@ export class FileSealer {
   /** Passes until nobody wants another. Never rejects: every error has an addressee. */
   async #run(file: OpenFile): Promise<void> {
     file.running = true
-    let whole = false
     while (file.wanted !== SEAL_NONE) {
       await file.lock.lock()
       const level = file.wanted
@@ -195,7 +196,7 @@ export class FileSealer {
       try {
         await this.pass(file, level, true)
         this.#succeeded(file)
-        whole ||= level >= SEAL_FINAL
+        if (level >= SEAL_FINAL) this.#settleAge(file, true)
         for (const waiter of waiters) waiter.resolve()
       } catch (error) {
         this.#failed(file, error, waiters.length > 0)
@@ -206,7 +207,7 @@ export class FileSealer {
     }
     file.running = false
     this.#passes--
-    this.#settleAge(file, whole)
+    this.#settleAge(file, false)
     this.#pump()
     this.#relieve()
     this.#idle(file)
@@ -216,6 +217,7 @@ export class FileSealer {
   async pass(file: OpenFile, level: SealLevel, put: boolean): Promise<void> {
     const { buffers, content } = this.#ports
     const final = level >= SEAL_FINAL
+    file.askedAtFreeze = file.asked
     const job = this.#freeze(file)
     if (job !== undefined) {
       const urgent = level === SEAL_URGENT
@@ -247,11 +249,13 @@ export class FileSealer {
 
   async #put(file: OpenFile): Promise<void> {
     const { tree, content } = this.#ports
-    if (!this.#mayPut(file)) return
-    if (file.working.changed) {
+    if (!this.#mayPut(file) || this.#isOutrun(file)) return
+    if (file.unput) {
       const described = await content.describe(file.working)
-      if (!this.#mayPut(file)) return
+      file.owed = true
+      if (!this.#mayPut(file) || this.#isOutrun(file)) return
       tree.put(file.ino, described, { ...this.#times(file), sizeBytes: file.working.sizeBytes })
+      file.owed = file.promised = false
       return
     }
     const node = tree.node(file.ino)
@@ -262,6 +266,12 @@ export class FileSealer {
     tree.setAttrs(file.ino, ATTR_MTIME, attr)
   }
 
+  /** A rename over a file came after the freeze, and so did bytes that it brings: the pass that it
+   *  asked for puts. */
+  #isOutrun(file: OpenFile): boolean {
+    return file.asked !== file.askedAtFreeze && this.#ports.buffers.isDirty(file.ino)
+  }
+
   /** The record's attributes: an explicit time set since the freeze counts. */
   #times(file: OpenFile): Attr {
     return this.#ports.buffers.attrs(file.ino) ?? file.attr
@@ -269,7 +279,7 @@ export class FileSealer {
 
   /** What is dirty after a whole pass came during it; after a partial one it keeps its age. */
   #settleAge(file: OpenFile, whole: boolean): void {
-    if (!file.working.changed && !this.#ports.buffers.isDirty(file.ino)) {
+    if (!file.unput && !this.#ports.buffers.isDirty(file.ino)) {
       this.forget(file)
       return
     }

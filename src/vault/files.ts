@@ -70,7 +70,7 @@ export class Files implements UnsealedContent, BufferEvents {
     const held = this.#buffers.attrs(ino)
     if (held !== undefined) return held
     const file = this.#files.get(ino)
-    if (file === undefined || !file.working.changed) return treeAttr
+    if (file === undefined || !file.unput) return treeAttr
     const { mtimeSec, mtimeNsec, ctimeSec, ctimeNsec } = file.attr
     const { sizeBytes } = file.working
     return { ...treeAttr, sizeBytes, mtimeSec, mtimeNsec, ctimeSec, ctimeNsec }
@@ -141,17 +141,17 @@ export class Files implements UnsealedContent, BufferEvents {
     return file !== undefined && this.#sealer.isUnsealed(file)
   }
 
-  /** UnsealedContent: for a rename over a file; puts even when the source lost its name since. */
+  /** UnsealedContent: for a rename over a file; puts even when the source lost its name since.
+   *  When it fails, the promise stands: whoever asked asks again. */
   async seal(ino: Ino): Promise<void> {
     const file = this.#files.get(ino)
     if (file === undefined || !this.#sealer.isUnsealed(file)) return
     file.promised = true
-    try {
-      await this.#sealer.seal(file, SEAL_FINAL)
-    } finally {
-      file.promised = false
-      if (this.#isAbandoned(ino)) this.#discard(ino)
-    }
+    const asked = ++file.asked
+    await this.#sealer.seal(file, SEAL_FINAL)
+    if (asked !== file.asked) return
+    file.promised = false
+    if (this.#isAbandoned(ino)) this.#discard(ino)
   }
 
   /** Content, attributes and names of the file are durable when it resolves. */

@@ -38,6 +38,8 @@ export interface OperationQueue {
   push(operation: UserOperation): Ticket
   /** An operation pushed with ready = false has become ready. */
   unblock(operation: UserOperation): void
+  /** One pushed with ready = false cannot become so at present. */
+  stuck(error: unknown): void
   /** The ticket of the operation pushed last. */
   readonly last: Ticket
   durable(ticket: Ticket): Promise<void>
@@ -209,7 +211,9 @@ export class LiveTree implements Tree {
     } else {
       assert(replaced.entryCount === 0, 'rename: the directory is not empty')
       const remove = removeOp(replaced, linkAt(replaced, newParent, newName))
-      this.#run([remove, moveOp(link, this.#record(newParent), newName)], facts)
+      const move = moveOp(link, this.#record(newParent), newName)
+      if (!this.#isUnsealed(source)) this.#run([remove, move], facts)
+      else this.#runWaiting(source.ino as Ino, [putOf(source, source), remove, move], facts)
     }
     return { replaced: target.ino as Ino, orphan: this.#keepOrphan(target.ino, orphan) }
   }
@@ -312,24 +316,22 @@ export class LiveTree implements Tree {
 
   /** Rename over a file, both with one name: the target takes over content and attributes. */
   #replaceContent(source: NodeRecord, link: LinkRecord, target: NodeRecord, facts: Facts): void {
-    const ino = source.ino as Ino
-    const winner = source.winner
-    const put: Op & { kind: 'put' } = {
-      kind: 'put',
-      node: target.node,
-      base: seenHeads(target),
-      sizeBytes: winner?.sizeBytes ?? 0,
-      mtimeSec: source.mtimeSec,
-      mtimeNsec: source.mtimeNsec,
-      content: winner?.content ?? EMPTY_CONTENT,
-    }
     const changes = attrOps(target, attrDifference(target, source))
     facts.kind = FACTS_FOLLOW
-    const unsealed = this.#unsealed
-    const waits = unsealed !== undefined
-      && (unsealed.isUnsealed(ino) || this.#blocked.has(ino))
-    const operation = this.#run([put, ...changes, removeOp(source, link)], facts, !waits)
-    if (waits) this.#blocked.add(ino, operation, unsealed)
+    const ops = [putOf(target, source), ...changes, removeOp(source, link)]
+    if (this.#isUnsealed(source)) this.#runWaiting(source.ino as Ino, ops, facts)
+    else this.#run(ops, facts)
+  }
+
+  #isUnsealed({ ino, kind }: NodeRecord): boolean {
+    if (kind !== KIND_FILE || this.#unsealed === undefined) return false
+    return this.#unsealed.isUnsealed(ino as Ino) || this.#blocked.has(ino as Ino)
+  }
+
+  /** An operation that begins with a put of unsealed content of `ino`. */
+  #runWaiting(ino: Ino, ops: Op[], facts: Facts): void {
+    const operation = this.#run(ops, facts, false)
+    this.#blocked.add(ino, operation, must(this.#unsealed, 'rename: nobody seals'))
   }
 
   #nameOrphan(orphan: Orphan, directory: NodeRecord, name: Name): NodeInfo {
@@ -430,10 +432,24 @@ function hasOneName(record: NodeRecord): boolean {
   return record.kind === KIND_FILE && record.shownLinks === 1
 }
 
-/** One op per change; each names what the caller saw being changed. */
+/** The content of `source`, sealed so far, as that of `target`. */
+function putOf(target: NodeRecord, source: NodeRecord): Op & { kind: 'put' } {
+  const winner = source.winner
+  return {
+    kind: 'put',
+    node: target.node,
+    base: seenHeads(target),
+    sizeBytes: winner?.sizeBytes ?? 0,
+    mtimeSec: source.mtimeSec,
+    mtimeNsec: source.mtimeNsec,
+    content: winner?.content ?? EMPTY_CONTENT,
+  }
+}
+
+/** One op per change; the first names what the caller saw being changed (all: a batch is full). */
 function attrOps(record: NodeRecord, changes: AttrChange[]): Op[] {
-  return changes.map((change) => (
-    { kind: 'attr', node: record.node, change, prev: [...record.touches] }
+  return changes.map((change, i) => (
+    { kind: 'attr', node: record.node, change, prev: i === 0 ? [...record.touches] : [] }
   ))
 }
 

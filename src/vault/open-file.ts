@@ -35,6 +35,12 @@ export class OpenFile {
   waiters: Waiter[] = []
   /** The tree waits for this content (rename over a file): put it even without a name. */
   promised = false
+  /** How often the tree has asked so; as of the last freeze. What was frozen before the last
+   *  asking is not all that the rename brings. */
+  asked = 0
+  askedAtFreeze = 0
+  /** Described as it is now, but the tree does not know. */
+  owed = false
   /** Given up or put: nothing may be queued for it any more. */
   closed = false
   failures = 0
@@ -49,6 +55,11 @@ export class OpenFile {
     this.ino = ino
     this.working = working
     this.attr = attr
+  }
+
+  /** The tree has older content. */
+  get unput(): boolean {
+    return this.owed || this.working.changed
   }
 
   get idle(): boolean {

@@ -209,6 +209,7 @@ function startLive(place: VaultPlace, parts: Parts): LiveParts {
       return committer.push(operation)
     },
     unblock: (operation: Parameters<Committer['push']>[0]) => committer.unblock(operation),
+    stuck: (error: unknown) => committer.stuck(error),
     get last() {
       return committer.last
     },

@@ -70,6 +70,8 @@ export class TestLog implements OperationQueue, CutSource, ReplaySource {
 
   unblock(): void {}
 
+  stuck(): void {}
+
   async durable(): Promise<void> {
     this.commit(1000)
   }
