@@ -134,7 +134,7 @@ export interface FileBuffers {
   /** Copies bytes in; moves size, mtime, ctime. Returns false when dirty memory is full: park. */
   write(ino: Ino, offset: number, bytes: Uint8Array): boolean
   /** Bytes of [offset, offset + length) cut at the size; undefined when a part is absent (`need`
-   *  was    *  raised for the absent parts, once). */
+   *  was raised for the absent parts, once). */
   read(ino: Ino, offset: number, length: number): Uint8Array | undefined
   /** Sets the size. Growing adds a hole. Moves mtime and ctime. */
   truncate(ino: Ino, sizeBytes: number): void

@@ -40,11 +40,10 @@ export interface ContentStore {
    */
   seal(working: WorkingContent, job: FrozenJob, options: SealOptions): Promise<Sealed>
   /** The Content that describes the working content now: inline, refs, or a tree whose new nodes
-   *  are    *  sealed first. */
+   *  are sealed first. */
   describe(working: WorkingContent): Promise<Content>
   /** Where the bytes of [offset, offset + length) come from; pieces ascend and cover the range, cut
-   * at
-   *  the size. Pins the packs that it names until `release` is called. Throws LatticeError
+   *  at the size. Pins the packs that it names until `release` is called. Throws LatticeError
    *  'damaged-pack', 'damaged-index' or 'not-found' when a chunk is nowhere. */
   plan(working: WorkingContent, offset: number, length: number): Promise<ReadPlan>
   /** As plan(), at once, or undefined when it would have to wait. */
@@ -58,7 +57,7 @@ export interface ContentStore {
     length: number,
   ): Promise<void>
   /** Holes and data of the working content: the next offset >= `offset` that is data (or a hole),
-   *  or    *  the size. */
+   *  or the size. */
   seek(working: WorkingContent, offset: number, wanted: 'data' | 'hole'): Promise<number>
   /** Everything sealed so far is durable when this resolves (pack fdatasync, group-wise). */
   sync(): Promise<void>
