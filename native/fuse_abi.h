@@ -28,6 +28,5 @@ static_assert(sizeof(fuse_entry_out) == 128);
 static_assert(sizeof(fuse_attr_out) == 104);
 static_assert(sizeof(fuse_attr) == 88);
 static_assert(sizeof(fuse_open_out) == 16);
-static_assert(sizeof(fuse_kstatfs) == 80);
 
 }  // namespace lattice

@@ -138,7 +138,9 @@ std::string read_all(int fd) {
   std::string text;
   char buffer[1024];
   ssize_t n;
-  while (text.size() < 16384 && ((n = read(fd, buffer, sizeof buffer)) > 0 || errno == EINTR)) {
+  while (text.size() < 16384) {
+    n = read(fd, buffer, sizeof buffer);
+    if (n == 0 || (n < 0 && errno != EINTR)) break;
     if (n > 0) text.append(buffer, static_cast<size_t>(n));
   }
   while (!text.empty() && text.back() == '\n') text.pop_back();

@@ -136,20 +136,6 @@ napi_value take_events(napi_env env, napi_callback_info info) {
   return make_number(env, double(holder->session->take_events(into.data, into.size / 5)));
 }
 
-napi_value set_statfs(napi_env env, napi_callback_info info) {
-  napi_value args[1];
-  Bytes bytes;
-  SessionHolder* holder = load(env, info, 1, args);
-  if (holder == nullptr || !get_bytes(env, args[0], &bytes, "setStatfs: a Uint8Array")) {
-    return nullptr;
-  }
-  fuse_kstatfs statfs;
-  if (bytes.size != sizeof statfs) return throw_invalid(env, "setStatfs: 80 bytes");
-  std::memcpy(&statfs, bytes.data, sizeof statfs);
-  holder->session->set_statfs(statfs);
-  return nullptr;
-}
-
 napi_value notify(napi_env env, napi_callback_info info) {
   napi_value args[5] = {};
   SessionHolder* holder = load(env, info, 4, args);
@@ -205,7 +191,7 @@ constexpr struct {
   napi_callback callback;
 } kMethods[] = {
     {"take", take},           {"release", release},      {"reply", reply},
-    {"takeEvents", take_events}, {"setStatfs", set_statfs}, {"notify", notify},
+    {"takeEvents", take_events}, {"notify", notify},
     {"stats", stats},         {"close", close_session},
 };
 

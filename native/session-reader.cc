@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <string_view>
 
 #include "session.h"
 
@@ -69,8 +70,8 @@ bool Session::land(const ArenaRef& arena, uint64_t ino, size_t received) {
   const auto* header = reinterpret_cast<const fuse_in_header*>(scratch_.get());
   const auto* in = reinterpret_cast<const fuse_write_in*>(scratch_.get() + sizeof *header);
   if (received > kHeaderBytes && header->len == received && header->opcode == FUSE_WRITE &&
-      header->nodeid == ino && in->size == received - kHeaderBytes && in->offset <= kSizeMax &&
-      !config_.read_only) {
+      header->nodeid == ino && in->size == received - kHeaderBytes &&
+      in->offset <= kSizeMax - in->size && !config_.read_only) {
     const Outcome outcome = config_.table->landing_write(
         ino, arena, in->offset, in->size, (in->write_flags & FUSE_WRITE_KILL_SUIDGID) != 0);
     if (outcome == Outcome::ok) {
@@ -120,16 +121,7 @@ void Session::dispatch_native(const Request& r) {
     case FUSE_FORGET:
     case FUSE_BATCH_FORGET: return forget(r);
     case FUSE_INTERRUPT: return interrupt(r);
-    case FUSE_STATFS: {
-      fuse_statfs_out out{};
-      {
-        std::lock_guard lock(events_mutex_);
-        out.st = statfs_;
-      }
-      stats_.native++;
-      send(r.header->unique, 0, &out, sizeof out);
-      return;
-    }
+    case FUSE_GETXATTR: return getxattr(r);
     case FUSE_DESTROY:
       stats_.native++;
       send(r.header->unique, 0, nullptr, 0);
@@ -210,9 +202,10 @@ void Session::track_parked(uint64_t unique, uint64_t ino) {
 
 void Session::read(const Request& r) {
   const auto* in = r.as<fuse_read_in>();
-  if (in == nullptr || in->size > kReadBytesMax || in->offset > kSizeMax) return refuse(r, EINVAL);
+  if (in == nullptr || in->size > kReadBytesMax) return refuse(r, EINVAL);
   const uint64_t unique = r.header->unique;
   ReadSlice slice;
+  if (in->offset > kSizeMax) return send_slice(unique, slice);  // beyond the end of any file
   switch (config_.table->read_for(shared_from_this(), unique, r.header->nodeid, in->offset,
                                   in->size, &slice)) {
     case Outcome::ok:
@@ -244,7 +237,7 @@ void Session::write(const Request& r) {
       return track_parked(unique, r.header->nodeid);
     case Outcome::full:
       stats_.native++;
-      send(unique, config_.table->write_refusal(), nullptr, 0);
+      send(unique, ENOSPC, nullptr, 0);
       return;
     case Outcome::no_memory:
       stats_.native++;
@@ -367,6 +360,23 @@ void Session::forget(const Request& r) {
     std::memcpy(&one, at, sizeof one);
     config_.table->forget(one.nodeid, one.nlookup);
   }
+}
+
+// Only user.* is stored. The kernel asks for security.capability at the first write to every inode,
+// and ls for ACLs: they are told here, without a way to JavaScript, that there are none.
+void Session::getxattr(const Request& r) {
+  const auto* in = r.as<fuse_getxattr_in>();
+  if (in == nullptr) return refuse(r, EINVAL);
+  constexpr std::string_view kPrefixes[] = {"security.", "system."};
+  const std::string_view name(reinterpret_cast<const char*>(r.body) + sizeof *in,
+                              r.body_size - sizeof *in);
+  for (const std::string_view prefix : kPrefixes) {
+    if (!name.starts_with(prefix)) continue;
+    stats_.native++;
+    send(r.header->unique, EOPNOTSUPP, nullptr, 0);
+    return;
+  }
+  hand_over(r);
 }
 
 void Session::interrupt(const Request& r) {

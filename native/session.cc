@@ -51,12 +51,6 @@ std::shared_ptr<Session> Session::start(int fd, const SessionConfig& config,
   auto device = std::make_shared<Device>(fd);
   if (!device->ok()) return nullptr;
   std::shared_ptr<Session> session(new Session(config, std::move(waker)));
-  // Until the engine says better: much room, so that installers do not refuse to write.
-  fuse_kstatfs& fs = session->statfs_;
-  fs.bsize = fs.frsize = 4096;
-  fs.blocks = fs.bfree = fs.bavail = uint64_t{1} << 28;
-  fs.files = fs.ffree = uint64_t{1} << 32;
-  fs.namelen = 255;
   session->scratch_bytes_ = kHeaderBytes + config.max_write;
   session->scratch_.reset(new uint8_t[session->scratch_bytes_]);
   session->device_ = device;
@@ -122,11 +116,6 @@ size_t Session::take_events(double* rows, size_t max_rows) {
     }
   }
   return count + config_.table->take_events(rows, max_rows - count);
-}
-
-void Session::set_statfs(const fuse_kstatfs& statfs) {
-  std::lock_guard lock(events_mutex_);
-  statfs_ = statfs;
 }
 
 void Session::release(size_t count) {

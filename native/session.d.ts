@@ -103,8 +103,6 @@ export interface Session {
   reply(packed: Uint8Array, count: number): void
   /** Events of table and session. Returns rows written. */
   takeEvents(into: Float64Array): number
-  /** struct fuse_kstatfs, 80 bytes. */
-  setStatfs(kstatfs: Uint8Array): void
   /** kind 1 inval-inode(ino, offset, length) 2 inval-entry(parent, name) 3 delete(parent, child,
    * name)
    *  Written by the notify thread. A request that JavaScript took before is answered with lifetime

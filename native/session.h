@@ -51,7 +51,6 @@ class Session final : public Waiter, public std::enable_shared_from_this<Session
   // Completes and writes one reply of JavaScript's. `payload` is changed in place.
   void reply(uint64_t unique, int32_t error, uint8_t* payload, size_t size);
   size_t take_events(double* rows, size_t max_rows);
-  void set_statfs(const fuse_kstatfs& statfs);
   // False when the queue is full: nothing was queued.
   bool notify(int kind, uint64_t ino, uint64_t a, uint64_t b, std::string name);
 
@@ -108,6 +107,7 @@ class Session final : public Waiter, public std::enable_shared_from_this<Session
   void fallocate(const Request& request);
   void forget(const Request& request);
   void interrupt(const Request& request);
+  void getxattr(const Request& request);
   void refuse(const Request& request, int error);
   void track_parked(uint64_t unique, uint64_t ino);
 
@@ -137,7 +137,6 @@ class Session final : public Waiter, public std::enable_shared_from_this<Session
 
   std::mutex events_mutex_;
   std::deque<Event> events_;
-  fuse_kstatfs statfs_{};
 
   // Reader thread only.
   std::unique_ptr<uint8_t[]> scratch_;

@@ -232,13 +232,10 @@ Outcome Table::settle(uint64_t id, bool ok, uint64_t thaw_begin) {
   const std::shared_ptr<const Job> ended = job(id);
   if (!ended) return Outcome::refused;
   Settled settled;
-  bool kept_clean = false;
-  RecordRef record;
   {
     Locked locked(*this, ended->ino);
     if (!locked || locked->job != id) return Outcome::refused;
     Record& r = *locked;
-    record = locked.ref();
     if (!ok) thaw_begin = 0;
     if (r.overlay) r.overlay->settle(thaw_begin);
     if (!ok && r.job_size_dirty) r.size_dirty = true;
@@ -249,10 +246,10 @@ Outcome Table::settle(uint64_t id, bool ok, uint64_t thaw_begin) {
       const uint64_t clean = r.overlay->counts().clean_data;
       if (r.open_count == 0 || clean > kKeepCleanBytes) r.overlay->cut_clean(0, UINT64_MAX);
     }
-    kept_clean = r.overlay && r.overlay->counts().clean_data > 0;
     note_clean_state(r);
     if (r.overlay) tell_full(r);
     examine_parked(r, &settled);
+    if (r.overlay && r.overlay->counts().clean_data > 0) touch_clean(locked.ref());
     locked.unlock_or_remove();
   }
   {
@@ -260,7 +257,6 @@ Outcome Table::settle(uint64_t id, bool ok, uint64_t thaw_begin) {
     jobs_.erase(id);
   }
   settled.send();
-  if (kept_clean) touch_clean(record);
   relieve();
   return Outcome::ok;
 }
@@ -297,20 +293,18 @@ Outcome Table::replace_base(uint64_t ino, uint64_t offset, uint64_t length) {
 template <typename Put>
 Outcome Table::fill_with(uint64_t ino, uint64_t epoch, uint64_t begin, uint64_t end, Put put) {
   Settled settled;
-  RecordRef record;
   {
     Locked locked(*this, ino);
     if (!locked || !locked->overlay || locked->epoch != epoch) return Outcome::refused;
     Record& r = *locked;
-    record = locked.ref();
     for (const Range& gap : r.overlay->absent(begin, std::min(end, r.attr.size))) {
       if (!put(*r.overlay, gap)) return Outcome::no_memory;
     }
     answered(r, begin, end);
     examine_parked(r, &settled);
+    touch_clean(locked.ref());
   }
   settled.send();
-  touch_clean(record);
   relieve();
   return Outcome::ok;
 }

@@ -290,9 +290,9 @@ Outcome Table::write_for(const WaiterRef& waiter, uint64_t unique, uint64_t ino,
     if (!locked->overlay) return Outcome::no_overlay;
     if (parked_write_count_.load() > 0 || full()) {
       locked.unlock();
-      if (refusal_.load() != 0) return Outcome::full;
       {
         std::lock_guard lock(parked_mutex_);
+        if (refusal_.load() != 0) return Outcome::full;
         parked_writes_.push_back(
             {waiter, unique, ino, offset, std::vector<uint8_t>(bytes, bytes + size), kill});
         parked_write_count_++;
@@ -310,11 +310,11 @@ Outcome Table::write_for(const WaiterRef& waiter, uint64_t unique, uint64_t ino,
 }
 
 void Table::refuse_writes(int error) {
-  refusal_ = error;
-  if (error == 0) return;
   Settled settled;
   {
     std::lock_guard lock(parked_mutex_);
+    refusal_ = error;  // under the lock: nobody parks after the queue was answered
+    if (error == 0) return;
     for (ParkedWrite& w : parked_writes_) {
       settled.answers.push_back({std::move(w.waiter), w.unique, error, {}});
       parked_write_count_--;
@@ -363,6 +363,11 @@ void Table::resume_writes() {
 void Table::press() {
   if (pressing_.exchange(true)) return;
   raise({EventKind::pressure});
+  hurry_tick();
+}
+
+// Its pause has become shorter.
+void Table::hurry_tick() {
   { std::lock_guard lock(work_mutex_); }  // the ticking thread is either waiting or will see it
   work_ready_.notify_all();
 }
@@ -388,7 +393,6 @@ void Table::landing_release(uint64_t ino, const ArenaRef& arena) {
 Outcome Table::landing_write(uint64_t ino, const ArenaRef& arena, uint64_t offset, uint32_t size,
                              bool kill) {
   Locked locked(*this, ino);
-  arena->reserved = false;
   if (!locked) return Outcome::absent_record;
   if (!locked->overlay) return Outcome::no_overlay;
   Record& r = *locked;
@@ -398,6 +402,7 @@ Outcome Table::landing_write(uint64_t ino, const ArenaRef& arena, uint64_t offse
   }
   if (kill) kill_suid(r);
   if (offset > r.attr.size) grow(r, offset);
+  arena->reserved = false;
   const uint32_t pos = arena->fill;
   arena->fill += size;
   r.overlay->put_bytes(offset, size, State::dirty, arena, pos);
@@ -418,37 +423,61 @@ void Table::post(std::function<void()> work) {
 }
 
 void Table::run(bool ticking) {
+  using std::chrono::steady_clock;
+  auto ticked = steady_clock::now();
+  const auto due = [&] {
+    return ticked + (pressing_      ? std::chrono::milliseconds(100)
+                     : attrs_told_ ? std::chrono::milliseconds(1000)
+                                   : std::chrono::milliseconds(10000));
+  };
   std::unique_lock lock(work_mutex_);
   while (!stopping_) {
-    if (!work_.empty()) {
+    if (ticking && steady_clock::now() >= due()) {
+      lock.unlock();
+      tick();
+      ticked = steady_clock::now();
+      lock.lock();
+    } else if (!work_.empty()) {
       const auto work = std::move(work_.front());
       work_.pop_front();
       lock.unlock();
       work();
       lock.lock();
-      continue;
-    }
-    if (!ticking) {
+    } else if (ticking) {
+      work_ready_.wait_until(lock, due());
+    } else {
       work_ready_.wait(lock);
-      continue;
-    }
-    const auto pause = pressing_ ? std::chrono::milliseconds(100) : std::chrono::seconds(10);
-    if (work_ready_.wait_for(lock, pause) == std::cv_status::timeout) {
-      lock.unlock();
-      tick();
-      lock.lock();
     }
   }
 }
 
 void Table::tick() {
-  if (!pressing_) {
+  if (pressing_) {
+    if (!full()) resume_writes();
+    // Cleared first: a writer that parks between the question and its answer presses by itself.
+    pressing_ = false;
+    if (full() || parked_write_count_.load() > 0) press();
+  } else if (!attrs_told_) {
     slabs_trim_idle();
-    return;
   }
-  if (!full()) resume_writes();
-  if (full() || parked_write_count_.load() > 0) raise({EventKind::pressure});
-  else pressing_ = false;
+  tell_attrs();
+}
+
+// Attributes that were set without JavaScript are fetched by it with the next request; when none
+// comes, it is woken for them.
+void Table::tell_attrs() {
+  if (!attrs_told_.exchange(false)) return;
+  {
+    std::lock_guard lock(attrs_mutex_);
+    if (dirty_attrs_.empty()) return;
+    attrs_told_ = true;
+  }
+  std::shared_ptr<Wakeable> listener;
+  {
+    std::lock_guard lock(events_mutex_);
+    listener = newest_listener();
+  }
+  if (listener) listener->wake();
 }
 
 }  // namespace lattice

@@ -193,12 +193,21 @@ void Table::relieve() {
   if (clean_.load() > clean_max_.load()) evict_clean();
 }
 
+// With the record's lock held: a record that is gone does not come back into the list.
 void Table::touch_clean(const RecordRef& record) {
   record->used_tick = ++ticks_;
   std::lock_guard lock(clean_mutex_);
   if (record->in_clean_list) return;
   record->in_clean_list = true;
-  clean_list_.push_back(record);
+  record->clean_list_at = clean_list_.insert(clean_list_.end(), record);
+}
+
+// With the record's lock held, when it goes.
+void Table::leave_clean_list(Record& record) {
+  std::lock_guard lock(clean_mutex_);
+  if (!record.in_clean_list) return;
+  record.in_clean_list = false;
+  clean_list_.erase(record.clean_list_at);
 }
 
 // Drops the clean bytes of the records that were not used for longest.
@@ -218,20 +227,11 @@ void Table::evict_clean() {
       clean_list_.pop_front();
       record->in_clean_list = false;
     }
-    bool keep = false;
-    {
-      Locked locked(*this, record);
-      if (!locked || !locked.overlay()) continue;
-      keep = !locked->parked.empty() || (locked->used_tick.load() == newest && tries > 0);
-      if (!keep) locked.overlay()->cut_clean(0, UINT64_MAX);
-    }
-    if (keep) {
-      std::lock_guard lock(clean_mutex_);
-      if (!record->in_clean_list) {
-        record->in_clean_list = true;
-        clean_list_.push_back(std::move(record));
-      }
-    }
+    Locked locked(*this, record);
+    if (!locked || !locked.overlay()) continue;
+    const bool newest_one = locked->used_tick.load() == newest && tries > 0;
+    if (newest_one || !locked->parked.empty()) touch_clean(record);
+    else locked.overlay()->cut_clean(0, UINT64_MAX);
   }
 }
 
@@ -265,6 +265,7 @@ void Table::remove_if_unused(const RecordRef& record, std::unique_lock<std::mute
     return;
   }
   record->gone = true;
+  leave_clean_list(*record);
   const Sums before = sums(*record);
   record->overlay.reset();
   adjust(before, *record);
@@ -358,8 +359,11 @@ void Table::queue_attr(Record& r, uint32_t mask) {
   r.explicit_mask |= mask;
   if (r.attr_queued || r.explicit_mask == 0) return;
   r.attr_queued = true;
-  std::lock_guard lock(attrs_mutex_);
-  dirty_attrs_.push_back(r.ino);
+  {
+    std::lock_guard lock(attrs_mutex_);
+    dirty_attrs_.push_back(r.ino);
+  }
+  if (!attrs_told_.exchange(true)) hurry_tick();
 }
 
 // A caller's change; ctime moves unless it is given.
@@ -439,6 +443,7 @@ Outcome Table::drop(uint64_t ino) {
   }
   locked->overlay.reset();
   locked->gone = true;
+  leave_clean_list(*locked);
   if (locked->attr_queued) {
     std::lock_guard lock(attrs_mutex_);
     std::erase(dirty_attrs_, ino);

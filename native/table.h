@@ -270,7 +270,8 @@ class Table : public std::enable_shared_from_this<Table> {
   Outcome fill_arena(uint64_t ino, uint64_t epoch, uint64_t offset, uint64_t length,
                      const ArenaRef& arena, uint32_t pos);
   uint64_t fetch(uint64_t ino, uint64_t epoch, std::vector<BundlePiece> pieces);
-  // The result (0 filled, 1 stale, 2 damaged, 3 I/O error) of a small fetch whose bytes are at hand;
+  // The result (0 filled, 1 stale, 2 damaged, 3 I/O error) of a small fetch whose bytes are at
+  // hand;
   // -1: it must be begun with fetch().
   int fetch_at_once(uint64_t ino, uint64_t epoch, const std::vector<BundlePiece>& pieces);
   void set_bundle_key(const std::string& epoch_id, const uint8_t key[32]);

@@ -14,6 +14,7 @@ export const OP = {
   statfs: 17,
   release: 18,
   fsync: 20,
+  getxattr: 22,
   flush: 25,
   init: 26,
   access: 34,

@@ -331,6 +331,11 @@ export class MemoryFs {
         this.table.watchForget(made.ino)
         return Buffer.concat([this.entry(made.ino), openOut])
       }
+      case 17: { // STATFS
+        const statfs = Buffer.alloc(80)
+        statfs.writeBigUInt64LE(1n << 28n, 0)
+        return statfs
+      }
       case 20:
       case 30: { // FSYNC, FSYNCDIR
         if (opcode === 20) this.seal(node.ino)
