@@ -224,8 +224,8 @@ export function monotonicMs(): number {
 
 /**
  * The operations of a log, in order; the last may lack its second line. What was answered after
- * `crashMs` counts as not answered: while ext4 is being shut down, O_DSYNC writes into unwritten
- * extents return success, and are lost (kernel 6.18, a plain C program shows it).
+ * `crashMs` counts as not answered: while ext4 is being shut down, O_DSYNC writes into new blocks
+ * return success, and are lost (kernel 6.18; a plain C program shows it once in some twenty tries).
  */
 export function parseLog(text: string, crashMs: number): Logged[] {
   const ops: Logged[] = []
