@@ -325,12 +325,14 @@ function startLive(options: EngineOptions, stored: Stored, closers: Closer[]): L
     clock,
     toErrno: (error, operation, ino) => errors.toErrno(error, operation, ino),
     spaceBytes: () => space.availableBytes(),
+    journal,
     refuseWrites: (errno) => buffers.refuseWrites(errno),
   })
   tree.setUnsealedContent(files)
   closers.push(() => files.close())
   const { readOnly } = options
-  const fileSystem = new FileSystem({ tree, files, buffers, clock, space, readOnly })
+  const trouble = () => journal.trouble ?? committer.trouble
+  const fileSystem = new FileSystem({ tree, files, buffers, clock, space, readOnly, trouble })
   return { committer, checkpointer, tree, files, fileSystem }
 }
 

@@ -10,6 +10,7 @@ import type { Files } from '../vault/files.ts'
 import type { Clock } from '../vault/ports.ts'
 import type { NodeInfo, Tree } from '../vault/tree.ts'
 import { KIND_DIRECTORY, KIND_FILE, type Name } from '../ops/types.ts'
+import { isLatticeError } from '../util/errors.ts'
 import type { DiskSpace } from './disk-space.ts'
 import { EINVAL, EISDIR, ENAMETOOLONG, ENOENT, ENOSPC, ENOTDIR, EROFS } from './errno.ts'
 import { ESTALE, errno } from './errno.ts'
@@ -31,6 +32,8 @@ export interface FsOptions {
   clock: Clock
   space: DiskSpace
   readOnly: boolean
+  /** Why changes do not reach the disk at present. */
+  trouble?: (() => Error | undefined) | undefined
 }
 
 export class FsContext {
@@ -40,6 +43,7 @@ export class FsContext {
   readonly clock: Clock
   readonly space: DiskSpace
   readonly readOnly: boolean
+  readonly #trouble: () => Error | undefined
 
   constructor(options: FsOptions) {
     this.tree = options.tree
@@ -48,18 +52,27 @@ export class FsContext {
     this.clock = options.clock
     this.space = options.space
     this.readOnly = options.readOnly
+    this.#trouble = options.trouble ?? (() => undefined)
   }
 
-  /** The start of every change: EROFS, and the tree gets what the records hold. */
+  /** The start of every change: EROFS, the disk's trouble (else changes would pile up in RAM; a
+   *  full one takes removals), and the tree gets what the records hold. */
   begin(): void {
     if (this.readOnly) throw errno(EROFS)
+    const trouble = this.#trouble()
+    if (trouble !== undefined && !isLatticeError(trouble, 'disk-full')) throw trouble
     this.files.drainAttrs()
   }
 
   /** The start of a change that needs room on the disk. */
   beginGrowing(): void {
     this.begin()
-    if (this.space.availableBytes() <= 0) throw errno(ENOSPC)
+    if (this.space.availableBytes() <= 0 || this.#trouble() !== undefined) throw errno(ENOSPC)
+  }
+
+  /** Between changes; while they cannot be stored, the records keep what they hold. */
+  drainAttrs(): void {
+    if (this.#trouble() === undefined) this.files.drainAttrs()
   }
 
   node(ino: Ino): NodeInfo {

@@ -43,7 +43,7 @@ export class FileSystem {
 
   /** Brings what the buffers changed by themselves to the tree; every change does it, too. */
   drainAttrs(): void {
-    this.#context.files.drainAttrs()
+    this.#context.drainAttrs()
   }
 
   // ---- names

@@ -16,7 +16,7 @@ import { LatticeError, isLatticeError } from '../util/errors.ts'
 import { assert } from '../util/assert.ts'
 import { ATTR_MTIME, type Attr, type FileBuffers, type FrozenJob, type Ino } from './buffers.ts'
 import type { ContentStore } from './content.ts'
-import type { Clock, Timer } from './ports.ts'
+import type { Clock, JournalPort, Timer } from './ports.ts'
 import type { Tree } from './tree.ts'
 import { SEAL_FINAL, SEAL_NONE, SEAL_PARTIAL, SEAL_URGENT } from './open-file.ts'
 import type { OpenFile, SealLevel } from './open-file.ts'
@@ -39,6 +39,7 @@ export interface SealerPorts {
   toErrno: (error: unknown, operation: string, ino: number) => number
   /** Bytes of disk that content may still take. */
   spaceBytes: (() => number) | undefined
+  journal: Pick<JournalPort, 'trouble' | 'flush'> | undefined
   /** Writers get this errno from now on; 0 = they may write again. */
   refuseWrites: ((errno: number) => void) | undefined
 }
@@ -215,7 +216,9 @@ export class FileSealer {
 
   /** One pass, under the file's lock. With `put` and a final level the tree learns the content. */
   async pass(file: OpenFile, level: SealLevel, put: boolean): Promise<void> {
-    const { buffers, content } = this.#ports
+    const { buffers, content, journal } = this.#ports
+    // what was sealed before waits there in RAM: nothing is added to it
+    if (journal?.trouble !== undefined) await journal.flush()
     const final = level >= SEAL_FINAL
     file.askedAtFreeze = file.asked
     const job = this.#freeze(file)

@@ -10,7 +10,7 @@ import { must } from '../util/assert.ts'
 import { ATTR_CTIME, ATTR_MTIME, ATTR_SIZE } from './buffers.ts'
 import type { Attr, BufferEvents, FileBuffers, Ino } from './buffers.ts'
 import type { ContentStore } from './content.ts'
-import type { Clock, Timer } from './ports.ts'
+import type { Clock, JournalPort, Timer } from './ports.ts'
 import type { Tree, UnsealedContent } from './tree.ts'
 import { FileReader } from './file-reader.ts'
 import { FileSealer } from './file-sealer.ts'
@@ -28,6 +28,8 @@ export interface FilesOptions {
   toErrno: (error: unknown, operation: string, ino: number) => number
   /** Bytes of disk that new content may still take, the reserve not counted. Must not block. */
   spaceBytes?: (() => number) | undefined
+  /** Small chunks go there: none while it cannot be flushed. */
+  journal?: Pick<JournalPort, 'trouble' | 'flush'> | undefined
   /** Writers get this errno instead of waiting for memory; 0 = they may write again. */
   refuseWrites?: ((errno: number) => void) | undefined
 }
@@ -50,10 +52,10 @@ export class Files implements UnsealedContent, BufferEvents {
     this.#buffers = options.buffers
     this.#clock = options.clock
     this.#toErrno = options.toErrno
-    const { spaceBytes, refuseWrites } = options
+    const { spaceBytes, refuseWrites, journal } = options
     const idle = (file: OpenFile): void => this.#maybeClose(file)
     const mayPut = (file: OpenFile): boolean => this.#mayPut(file)
-    this.#sealer = new FileSealer({ ...options, spaceBytes, refuseWrites }, mayPut, idle)
+    this.#sealer = new FileSealer({ ...options, spaceBytes, refuseWrites, journal }, mayPut, idle)
     this.#reader = new FileReader(options, idle)
     this.orphans = new Orphans(this.#tree, this.#buffers, (ino) => this.#discard(ino))
     this.#buffers.listen(this)

@@ -225,10 +225,12 @@ function startLive(place: VaultPlace, parts: Parts): LiveParts {
     clock,
     toErrno: (error, operation, ino) => errors.toErrno(error, operation, ino),
     refuseWrites: (number) => buffers.refuseWrites(number),
+    journal,
   })
   tree.setUnsealedContent(files)
   const space = new DiskSpace(place.directory, clock)
-  const fs = new FileSystem({ tree, files, buffers, clock, space, readOnly: false })
+  const trouble = () => journal.trouble ?? committer.trouble
+  const fs = new FileSystem({ tree, files, buffers, clock, space, readOnly: false, trouble })
   const close = async (): Promise<void> => {
     await files.close()
     isClosing = true

@@ -177,6 +177,51 @@ void t.test('renamed over, then gone: failing once does not commit an empty file
   test.equal(put?.kind === 'inline' && Buffer.from(put.bytes).toString(), 'new')
 })
 
+void t.test('a journal that cannot be flushed: changes are refused, RAM is bounded', async (test) => {
+  const { vault, make, write, afterCrash } = await open(test)
+  const { fs, tree, journal, buffers } = vault
+  const ino = make('f', 'old')
+  await fs.fsync(ino)
+  const flush = journal.flush.bind(journal)
+  const io = new LatticeError('io', 'injected')
+  Object.defineProperty(journal, 'trouble', { configurable: true, get: () => io })
+  journal.flush = async () => {
+    throw io
+  }
+  const held = journal.pendingBytes
+  for (let i = 0; i < 20; i++) {
+    write(ino, String(i).padEnd(9000))
+    await test.rejects(fs.fsync(ino), { code: 'io' })
+  }
+  test.ok(journal.pendingBytes <= held, 'nothing is added to what waits')
+  test.throws(() => make('g', ''), { code: 'io' })
+  test.throws(() => fs.unlink(tree.root, 'f'), { code: 'io' })
+  test.throws(() => fs.setattr(ino, 1, { ...fs.getattr(ino), mode: 0o600 }), { code: 'io' })
+  journal.flush = flush
+  Reflect.deleteProperty(journal, 'trouble')
+  await fs.fsync(ino)
+  test.equal(buffers.isDirty(ino), false)
+  test.match(await afterCrash('f'), /^19 /)
+})
+
+void t.test('a stream whose passes never pause is put all the same', async (test) => {
+  const { vault, make, write } = await open(test)
+  const { files, tree, content } = vault
+  const seal = content.seal.bind(content)
+  content.seal = async (...parameters) => {
+    await pause(3)
+    return seal(...parameters)
+  }
+  const ino = make('stream', 'x')
+  const end = Date.now() + 1500
+  while (tree.node(ino)?.content === undefined && Date.now() < end) {
+    write(ino, 'x')
+    files.full(ino)
+    await pause(1)
+  }
+  test.not(tree.node(ino)?.content, undefined)
+})
+
 void t.test('extended attributes: what is accepted can be committed', async (test) => {
   for (const [count, sizeBytes] of [[8, 60_000], [2000, 1]] as const) {
     const { vault, make } = await open(test)
