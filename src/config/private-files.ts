@@ -2,13 +2,14 @@
 // A crash leaves the old file or the new one, never a mixture.
 
 import { randomUUID } from 'node:crypto'
-import { chmod, lstat, mkdir, open, rename, unlink } from 'node:fs/promises'
+import { chmod, lstat, mkdir, open, rename, stat, unlink } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { LatticeError, fromSystemError } from '../util/errors.ts'
 
 /**
  * Makes the directory with missing parents, mode 0700; one that exists is kept, but must belong to
- * this user and give nobody else a right to write. Throws 'denied', 'io', 'disk-full'.
+ * this user and give nobody else a right to write. A symbolic link in its place must be this user's
+ * or root's, and lead to such a directory. Throws 'denied', 'io', 'disk-full'.
  */
 export async function ensurePrivateDirectory(path: string): Promise<void> {
   try {
@@ -17,14 +18,15 @@ export async function ensurePrivateDirectory(path: string): Promise<void> {
       await chmod(path, 0o700)
       return
     }
-    const stats = await lstat(path)
+    const stats = await stat(path)
     const user = process.geteuid?.() ?? stats.uid
-    if (stats.isDirectory() && stats.uid !== user) {
+    const linkUser = (await lstat(path)).uid
+    if (stats.uid !== user || (linkUser !== user && linkUser !== 0)) {
       throw new LatticeError('denied', `${path} belongs to another user`, {
         hint: 'set LATTICE_HOME to a directory of your own',
       })
     }
-    if (stats.isDirectory() && (stats.mode & 0o022) !== 0) {
+    if ((stats.mode & 0o022) !== 0) {
       throw new LatticeError('denied', `other users may write to ${path}`, {
         hint: `make it private: chmod go-w ${path}`,
       })

@@ -1,6 +1,7 @@
 // Paths, config.toml and the table of exit codes: what is accepted, what is refused and why.
 
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { lchownSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
@@ -140,6 +141,14 @@ t.test('a directory that others may write to is refused', async (t) => {
   const { chmodSync } = await import('node:fs')
   chmodSync(path, 0o777)
   await t.rejects(ensurePrivateDirectory(path), { code: 'denied', hint: /chmod go-w/ })
+  const link = `${path}-link`
+  symlinkSync(path, link)
+  await t.rejects(ensurePrivateDirectory(link), { code: 'denied' }, 'nor through a link')
+  chmodSync(path, 0o700)
+  await ensurePrivateDirectory(link)
+  if (process.geteuid?.() !== 0) return
+  lchownSync(link, 12345, 12345)
+  await t.rejects(ensurePrivateDirectory(link), { code: 'denied' }, "somebody else's link")
 })
 
 t.test('exit codes: one class for each reason, every reason has one', (t) => {
