@@ -45,12 +45,6 @@ function mounts() {
   })
 }
 
-/** Mount points of FUSE file systems that are not in `before`. */
-export function newMounts(before) {
-  const fuse = mounts().filter(({ type }) => type === 'fuse' || type.startsWith('fuse.'))
-  return fuse.map(({ path }) => path).filter((path) => !before.includes(path))
-}
-
 /** Mount points of any type below a folder, innermost first. */
 export function mountsBelow(folder) {
   return mounts().map(({ path }) => path).filter((path) => path.startsWith(`${folder}/`)).reverse()
