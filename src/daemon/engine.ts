@@ -206,7 +206,7 @@ async function openStored(options: EngineOptions, closers: Closer[]): Promise<St
     buffers.close()
   })
   const stored = { state, health, keys, index, journal, packs, loose, content, buffers, clock }
-  const report = await catchUp(stored, resume, rebuilt)
+  const report = await catchUp(stored, resume, rebuilt, options.readOnly)
   if (rebuilt !== undefined) health.renewed()
   return { ...stored, report }
 }
@@ -216,6 +216,7 @@ async function catchUp(
   stored: Omit<Stored, 'report'>,
   resume: Resume | undefined,
   rebuilt: string | undefined,
+  readOnly: boolean,
 ): Promise<OpenReport> {
   const { index, journal, packs, loose, content, keys } = stored
   const { author, journalKeys } = keys
@@ -223,8 +224,8 @@ async function catchUp(
   const bundles = content.recover(resume?.marks ?? [])
   const marks = () => packs.marks()
   const source = new JournalReplay({ journal, keys: journalKeys, loose, chunks, resume, marks })
-  const { batches, ops } = await replay(index, source, author)
-  if (index.changes >= CHECKPOINT_CHANGES) {
+  const { batches, ops } = await replay(index, source, author, journal.durableEnd)
+  if (index.changes >= CHECKPOINT_CHANGES && !readOnly) {
     await journal.flush() // what the index names must be durable before it
     const { position, sequence } = journal.end
     const here = encodeResume({ sequence, batchesThrough: sequence - 1, marks: marks() })
@@ -269,6 +270,7 @@ function openJournal(options: EngineOptions, index: LmdbIndex): Promise<Journal>
     disk: new NodeDisk(),
     vaultId: options.vaultKeys.vaultId,
     durable: index.resume === undefined ? undefined : index.cursor,
+    readOnly: options.readOnly,
   })
 }
 
@@ -303,7 +305,7 @@ function startLive(options: EngineOptions, stored: Stored, closers: Closer[]): L
   closers.push(() => committer.close())
   closers.push(async () => {
     isClosing = true
-    await checkpointer.close()
+    if (!options.readOnly) await checkpointer.close()
   })
   const tree = new LiveTree({
     store: index.store,

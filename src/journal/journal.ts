@@ -47,6 +47,8 @@ export interface JournalOptions {
   /** Space prepared for the first file (4 MiB) and ahead for the next one (64 MiB); 0 = none. */
   firstFileBytes?: number
   spareBytes?: number
+  /** No file is made, cut, renamed or removed. What nothing proves durable is read all the same. */
+  readOnly?: boolean
 }
 
 type FullOptions = Required<Omit<JournalOptions, 'durable'>>
@@ -92,9 +94,11 @@ export class Journal implements JournalPort {
     this.#end = tail.end
     if (tail.unproven !== undefined) {
       this.#groups.push(tail.unproven)
-      this.#hasNews = true
+      this.#hasNews = !options.readOnly
     }
-    if (tail.newPart === undefined) {
+    if (options.readOnly) {
+      this.#lastFile = { segment: tail.segment, part: -1 } // never used: nothing is written
+    } else if (tail.newPart === undefined) {
       this.#current = this.#reopen()
       this.#lastFile = this.#current.header
     } else {
@@ -112,15 +116,18 @@ export class Journal implements JournalPort {
       segmentBytes: SEGMENT_MAX_BYTES,
       firstFileBytes: FIRST_FILE_BYTES,
       spareBytes: SEGMENT_MAX_BYTES,
+      readOnly: false,
       ...rest,
     }
+    if (full.readOnly) full.spareBytes = 0
     assert(full.segmentBytes <= SEGMENT_MAX_BYTES, 'journal: segments have at most 64 MiB')
     full.disk.makeDirectory(full.directory)
     const segments = new Segments(full.disk, full.directory)
     try {
-      const tail = recover(full.disk, full.directory, segments, full.vaultId, durable)
+      const { disk, directory, vaultId, readOnly } = full
+      const tail = recover({ disk, directory, segments, vaultId, durable, readOnly })
       const journal = new Journal(full, segments, tail)
-      if (tail.unproven !== undefined) await journal.#startRound()
+      if (tail.unproven !== undefined && !readOnly) await journal.#startRound()
       journal.#spare.prepare()
       return journal
     } catch (error) {
@@ -131,6 +138,12 @@ export class Journal implements JournalPort {
 
   get end(): JournalCursor {
     return { position: this.#end, sequence: this.#chain.sequence }
+  }
+
+  /** What lies before is durable. */
+  get durableEnd(): JournalPosition {
+    const group = this.#groups[0]
+    return group === undefined ? this.#end : journalPosition(group.segment, group.offset)
   }
 
   get trouble(): Error | undefined {
@@ -149,7 +162,7 @@ export class Journal implements JournalPort {
   }
 
   append(type: JournalRecordType, ...parts: Uint8Array[]): JournalPosition {
-    assert(!this.#isClosed, 'journal: append after close')
+    assert(!this.#isClosed && !this.#options.readOnly, 'journal: append after close, or read-only')
     let sizeBytes = JOURNAL_RECORD_HEADER_BYTES
     for (const part of parts) sizeBytes += part.length
     assert(sizeBytes <= JOURNAL_RECORD_MAX_BYTES, 'journal: record too large')
@@ -163,6 +176,7 @@ export class Journal implements JournalPort {
   }
 
   flush(): Promise<void> {
+    if (this.#options.readOnly) return Promise.resolve()
     const isAllTaken = this.#open === undefined
     if (this.#round !== undefined) {
       if (isAllTaken) return this.#round
@@ -223,7 +237,7 @@ export class Journal implements JournalPort {
     if (this.#isClosed) return
     this.#isClosed = true
     try {
-      while (this.#groups.length > 0) await this.flush()
+      while (this.#groups.length > 0 && !this.#options.readOnly) await this.flush()
       await this.#writeClosing()
     } finally {
       await this.#spare.close()

@@ -51,22 +51,25 @@ export const EMPTY_TAIL: Tail = {
   unproven: undefined,
 }
 
-/**
- * Fills `segments`, returns the tail. `durable`: a position known (from a checkpoint) to have been
- * durable; damage before it is never taken for a torn tail.
- */
-export function recover(
-  disk: Disk,
-  directory: string,
-  segments: Segments,
-  vaultId: Uint8Array,
-  durable: JournalPosition,
-): Tail {
-  const found = findFiles(disk, directory, vaultId)
-  setAsideTorn(disk, segments, found)
+export interface RecoverOptions {
+  disk: Disk
+  directory: string
+  segments: Segments
+  vaultId: Uint8Array
+  /** Known (from a checkpoint) to have been durable; damage before it is never a torn tail. */
+  durable: JournalPosition
+  /** No file is changed. */
+  readOnly: boolean
+}
+
+/** Fills `segments`, returns the tail. */
+export function recover(options: RecoverOptions): Tail {
+  const { disk, segments, durable, readOnly } = options
+  const found = findFiles(options)
+  setAsideTorn(disk, segments, found, readOnly)
   checkNoGaps(found)
   for (const { header } of found) if (header !== undefined) segments.add(header)
-  const tail = findTail(disk, segments)
+  const tail = findTail(disk, segments, readOnly)
   if (tail.end < durable) {
     throw damaged(tail.segment, tail.offset, 'durable records are missing')
   }
@@ -78,7 +81,12 @@ export function recover(
  * or with less of its first group than the file before has (where it could not be flushed, so that
  * it was written anew). It is renamed: nothing is deleted that might be of use.
  */
-function setAsideTorn(disk: Disk, segments: Segments, found: Found[]): void {
+function setAsideTorn(
+  disk: Disk,
+  segments: Segments,
+  found: Found[],
+  readOnly: boolean,
+): void {
   const last = found.at(-1)
   if (last === undefined) return
   const path = segments.path(last.segment, last.part)
@@ -92,9 +100,9 @@ function setAsideTorn(disk: Disk, segments: Segments, found: Found[]): void {
   } finally {
     file.close()
   }
-  disk.rename(path, `${path}.torn`)
+  if (!readOnly) disk.rename(path, `${path}.torn`)
   found.pop()
-  setAsideTorn(disk, segments, found)
+  setAsideTorn(disk, segments, found, readOnly)
 }
 
 function isOutdone(
@@ -116,7 +124,7 @@ function isOutdone(
   }
 }
 
-function findFiles(disk: Disk, directory: string, vaultId: Uint8Array): Found[] {
+function findFiles({ disk, directory, vaultId, readOnly }: RecoverOptions): Found[] {
   const found: Found[] = []
   for (const name of disk.list(directory)) {
     const id = parseFileName(name)
@@ -130,7 +138,7 @@ function findFiles(disk: Disk, directory: string, vaultId: Uint8Array): Found[] 
         throw damaged(id.segment, 0, 'the file has been renamed')
       }
       if (header === undefined && new Window(file).isZero(0, file.sizeBytes())) {
-        disk.remove(path) // prepared, never written to
+        if (!readOnly) disk.remove(path) // prepared, never written to
         continue
       }
       found.push({ ...id, header })
@@ -172,7 +180,7 @@ function checkFollows(before: Found | undefined, header: SegmentHeader): void {
   }
 }
 
-function findTail(disk: Disk, segments: Segments): Tail {
+function findTail(disk: Disk, segments: Segments, readOnly: boolean): Tail {
   const last = segments.last
   if (last === undefined) return EMPTY_TAIL
   const file = segments.file(last)
@@ -191,7 +199,7 @@ function findTail(disk: Disk, segments: Segments): Tail {
     unproven: undefined,
   }
   if (isWhole && end.isClosed) return { ...tail, offset: tail.offset + BLOCK_BYTES }
-  trimSpace(disk, segments, last, fileOffset(tail.offset, last.begin))
+  if (!readOnly) trimSpace(disk, segments, last, fileOffset(tail.offset, last.begin))
   return { ...tail, newPart: last.part + 1, unproven: readGroup(file, last, end) }
 }
 

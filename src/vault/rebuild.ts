@@ -43,16 +43,19 @@ export interface ReplayResult {
   ops: number
 }
 
-/** Applies everything behind the index's cursor. `own`: this device's author. */
+/**
+ * Applies everything behind the index's cursor. `own`: this device's author. The index is written
+ * on the way, but never beyond `durable`.
+ */
 export async function replay(
-  index: StateIndex, source: ReplaySource, own: AuthorId,
+  index: StateIndex, source: ReplaySource, own: AuthorId, durable = source.end,
 ): Promise<ReplayResult> {
   const store = index.store
   const meta = store.meta
   const fold = new Fold(store)
   const result: ReplayResult = { batches: 0, ops: 0 }
   for (const record of source.scan(index.cursor)) {
-    if (index.changes >= CHECKPOINT_CHANGES) {
+    if (index.changes >= CHECKPOINT_CHANGES && record.position <= durable) {
       await settle(index, record.position, own, source.resumeHere())
     }
     const { batch } = record

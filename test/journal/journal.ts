@@ -387,3 +387,35 @@ t.test('on a real disk', async (t) => {
   t.ok(readdirSync(options.directory).length >= 3)
   t.equal(await code(() => journal.read(journalPosition(9, 4096))), 'damaged-journal')
 })
+
+t.test('read-only: everything is there, and no file changes', async (t) => {
+  const disk = new SimDisk(11)
+  let journal = await open(disk)
+  for (let i = 0; i < 40; i++) {
+    journal.append(JOURNAL_BATCH, payload(i, 3000))
+    if (i % 5 === 0) await journal.flush()
+  }
+  await journal.flush()
+  const copyOf = (from: Disk): Map<string, string> => {
+    const files = from.list(directory).map((name): [string, string] => {
+      const file = from.open(join(directory, name), 'read')
+      const bytes = Buffer.alloc(file.sizeBytes())
+      file.readSync(0, bytes)
+      file.close()
+      return [name, bytes.toString('latin1')]
+    })
+    return new Map(files)
+  }
+  const killed = disk.restart()
+  const before = copyOf(killed)
+  journal = await open(killed, { readOnly: true })
+  t.same(numbers(journal), upTo(40))
+  t.ok(journal.durableEnd < journal.end.position, 'the last group is not proven durable')
+  await journal.flush()
+  await journal.close()
+  t.same(copyOf(killed), before)
+  journal = await open(killed)
+  t.same(numbers(journal), upTo(40))
+  t.equal(journal.durableEnd, journal.end.position)
+  await journal.close()
+})
