@@ -2,8 +2,8 @@
 // directory that results. The worker uses the model to choose what to do next, the oracle replays
 // the same operations to know every state that may be found after a crash.
 //
-// A log is lines of JSON: {n, op, …} before an operation, {n, ok: time} after it; the second line of
-// an fsync is a promise. Paths are relative to the worker's directory; '' is that directory.
+// A log is lines of JSON: {n, op, …} before an operation, {n, ok: time} after it; the second line
+// of an fsync is a promise. Paths are relative to the worker's directory; '' is that directory.
 
 export type Op =
   | { op: 'create'; h: number; p: string; mode: number }
@@ -20,9 +20,9 @@ export type Op =
 export type Logged = Op & { n: number; ok: boolean }
 
 /**
- * A change of a file's content; `seed` gives the bytes, from its byte `from` on. Truncation has no
- * seed. A write that begins inside a page reaches a FUSE daemon as two requests, the first up to the
- * page's end: two changes of one operation.
+ * A change of a file's content; `seed` gives the bytes, from its byte `from` on. Truncation has
+ * no seed. A write that begins inside a page reaches a FUSE daemon as two requests, the first up to
+ * the page's end: two changes of one operation.
  */
 export interface Change {
   n: number

@@ -1,18 +1,32 @@
 // timeoutSeconds: 240
 // runAlone: true
-// kill -9 of the daemon in the middle of work, again and again: what was promised is there, the rest
-// is a prefix, replaced files are whole. ROUNDS=300 for a long run (bench/soak-kill.ts), SEED replays
-// the choices of a run (not its timing). `PLACE=gocryptfs` tries the test itself.
+// kill -9 of the daemon in the middle of work, again and again: what was promised is there, the
+// rest is a prefix, replaced files are whole; also when the index is gone, and when recovery is
+// killed too. ROUNDS=300 for a long run (bench/soak-kill.ts), SEED replays the choices of a run
+// (not its timing). `PLACE=gocryptfs` tries the test itself.
 
 import t from 'tap'
+import { readdirSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { testRandom } from '../support/random.helper.ts'
-import { noMount, Place, temporaryDirectory } from '../mount/place.helper.ts'
+import { noMount, Place, placeKind, temporaryDirectory } from '../mount/place.helper.ts'
 import { runRounds } from './rounds.helper.ts'
 
+/** What is derived from journal and packs may go at any time. */
+function removeIndexes(home: string): void {
+  const vaults = join(home, 'state', 'vaults')
+  for (const vault of readdirSync(vaults)) {
+    rmSync(join(vaults, vault, 'index'), { recursive: true, force: true })
+  }
+}
+
+const kind = placeKind()
 const rounds = Number(process.env['ROUNDS'] ?? 25)
 
 t.test('killed in the middle of work', { skip: noMount() ?? false }, async (t) => {
-  const { seed } = testRandom()
+  const random = testRandom()
+  const { seed } = random
   t.comment(`SEED=${seed}`)
   const base = temporaryDirectory(t)
   const place = await Place.open(t, { base })
@@ -23,7 +37,20 @@ t.test('killed in the middle of work', { skip: noMount() ?? false }, async (t) =
     outside: base,
     workMs: [150, 1800],
     crash: () => place.kill(),
-    recover: () => place.recover(),
+    recover: async () => {
+      if (kind === 'lattice' && random.below(4) === 0) {
+        t.comment('without its index')
+        removeIndexes(place.home)
+      }
+      if (kind === 'lattice' && random.below(4) === 0) {
+        t.comment('killed while it recovers')
+        const tried = place.recover().catch(() => undefined) // killed while it recovers
+        await delay(random.below(700))
+        await place.kill()
+        await tried
+      }
+      await place.recover()
+    },
     errors: ['ENOTCONN', 'ECONNABORTED', 'EIO'],
     say: (line) => t.comment(line),
   })

@@ -1,10 +1,11 @@
-// Judges what is found after a crash. Metadata operations (names) must be a prefix of what the worker
-// did, at least as long as its promises say; each file must hold one whole version of its content,
-// not older than what was flushed or what replaced an older file, and not newer than the prefix
-// (a version's op comes after every name made before it). A mode is one of those since the last flush.
+// Judges what is found after a crash. Metadata operations (names) must be a prefix of what the
+// worker did, at least as long as its promises say; each file must hold one whole version of its
+// content, not older than what was flushed or what replaced an older file, and not newer than the
+// prefix (a version's op comes after every name made before it). A mode is one of those since the
+// last flush.
 
-import { fillBytes, isMetadata, Model } from './history.helper.ts'
-import type { Logged, Node } from './history.helper.ts'
+import { fillBytes, isMetadata } from './history.helper.ts'
+import type { Logged, Model, Node } from './history.helper.ts'
 import { modelOf } from './picture.helper.ts'
 import type { Found, Picture } from './picture.helper.ts'
 

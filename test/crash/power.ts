@@ -1,9 +1,9 @@
 // timeoutSeconds: 180
 // runAlone: true
-// The power fails in the middle of work: LATTICE_HOME lies on an ext4 of its own, which forgets what
-// was not synced; the daemon lives on for a moment, with a disk that fails, and is then killed. The
-// oracle is that of kill.ts, and its log lies on another disk. ROUNDS=200 for a long run, SEED
-// replays the choices.
+// The power fails in the middle of work: LATTICE_HOME lies on an ext4 of its own, which forgets
+// what was not synced; the daemon lives on for a moment, with a disk that fails, and is then
+// killed. The oracle is that of kill.ts, and its log lies on another disk. ROUNDS=200 for a long
+// run, SEED replays the choices.
 
 import t from 'tap'
 import { mkdirSync } from 'node:fs'

@@ -1,7 +1,8 @@
-// Rounds of work, crash, recovery and judgement. Three worker processes work in directories of their
-// own in a place; the caller says how it crashes and comes back. After each round the oracle judges
-// every directory; what it accepts is where the next round begins. Then it is shown damaged copies
-// of what it accepted, and must refuse them: an oracle that says yes to everything would be noticed.
+// Rounds of work, crash, recovery and judgement. Three worker processes work in directories of
+// their own in a place; the caller says how it crashes and comes back. After each round the oracle
+// judges every directory; what it accepts is where the next round begins. Then it is shown damaged
+// copies of what it accepted, and must refuse them: an oracle that says yes to everything would be
+// noticed.
 
 import { spawn, type ChildProcess } from 'node:child_process'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -133,8 +134,9 @@ async function work(
   })
   late.catch(() => undefined)
   const reports = Promise.all(started.map(({ report }) => report))
-  for (const { error } of await Promise.race([reports, late])) {
-    if (!options.errors.includes(error)) throw new Error(`round ${round}: a worker got ${error}`)
+  for (const { error, message, ops } of await Promise.race([reports, late])) {
+    if (options.errors.includes(error)) continue
+    throw new Error(`round ${round}: after ${ops} operations a worker got ${error}: ${message}`)
   }
   return tasks.map(({ log }) => parseLog(readFileSync(log, 'utf8'), crashMs))
 }

@@ -1,8 +1,8 @@
 // A program that works in a directory like several ordinary ones at once (editors that save by
 // rename, logs that append, databases that write in place, builds that make and remove trees) until
 // a system call fails, as it does when the daemon dies. Before each call its intent is logged
-// outside, after it the result; both with O_DSYNC where it is a promise. Started by rounds.helper.ts
-// with an IPC channel; one message a round.
+// outside, after it the result; both with O_DSYNC where it is a promise. Started by
+// rounds.helper.ts with an IPC channel; one message a round.
 
 import {
   chmodSync, closeSync, fdatasyncSync, fsyncSync, ftruncateSync, linkSync, mkdirSync, openSync,
@@ -27,6 +27,7 @@ export interface Report {
   begins?: true
   /** Why it ended, in the second. */
   error: string
+  message?: string
   ops: number
 }
 
@@ -60,7 +61,7 @@ class Worker {
     } catch (error) {
       const code = (error as NodeJS.ErrnoException).code
       if (code === undefined) throw error
-      return { error: code, ops: this.#n }
+      return { error: code, message: String(error), ops: this.#n }
     } finally {
       for (const fd of this.#fds.values()) closeQuietly(fd)
       closeSync(this.#intents)
@@ -84,7 +85,7 @@ class Worker {
         this.#fds.set(op.h, openSync(path(op.p), 'wx+', op.mode))
         return
       case 'open':
-        this.#fds.set(op.h, openSync(path(op.p), constants.O_RDWR | (op.trunc ? constants.O_TRUNC : 0)))
+        this.#fds.set(op.h, openSync(path(op.p), op.trunc ? 'w+' : 'r+'))
         return
       case 'write': {
         const bytes = new Uint8Array(op.size)
@@ -104,7 +105,8 @@ class Worker {
         return closeSync(fd)
       }
       case 'mkdir':
-        return void mkdirSync(path(op.p), 0o755)
+        mkdirSync(path(op.p), 0o755)
+        return
       case 'rmdir':
         return rmdirSync(path(op.p))
       case 'unlink':

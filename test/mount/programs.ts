@@ -45,11 +45,12 @@ t.test('ordinary programs', { skip: noMount() ?? false }, async (t) => {
     await sh(t, 'tar -xpf ../../outside/tree.tar', directory)
     t.ok(count(directory) >= filesWanted, `${count(directory)} entries`)
     // A pax archive made without --xattrs has none: they are compared after mounting again.
-    await sh(t, 'tar --format=posix -S --xattrs -cf - odd | tar --xattrs -xf - -C ' + directory, source)
+    const again = 'tar --format=posix -S --xattrs -cf - odd | tar --xattrs -xf - -C "$TO"'
+    await sh(t, again, source, { TO: directory })
     t.same(differences(takeTree(source), takeTree(directory)), [])
   })
 
-  await t.test('git: clone, commit, branch, collect, check', { skip: without('git') }, async (t) => {
+  await t.test('git: clone, commit, collect, check', { skip: without('git') }, async (t) => {
     await makeRepository(t, join(outside, 'repository'), 300)
     const directory = inside('git')
     await sh(t, `
@@ -73,7 +74,7 @@ t.test('ordinary programs', { skip: noMount() ?? false }, async (t) => {
     t.pass('git is content')
   })
 
-  await t.test('npm: installs from local packages, offline', { skip: without('npm') }, async (t) => {
+  await t.test('npm: installs local packages, offline', { skip: without('npm') }, async (t) => {
     const packages = join(outside, 'packages')
     for (const [name, rest] of [['one', ''], ['two', `,"bin":{"two":"cli.js"}`]] as const) {
       const directory = join(packages, name)
@@ -133,7 +134,7 @@ t.test('ordinary programs', { skip: noMount() ?? false }, async (t) => {
     t.match(out, /program says 20[^]*\n19\n/)
   })
 
-  await t.test('rsync: the second time there is nothing to do', { skip: without('rsync') }, async (t) => {
+  await t.test('rsync: then there is nothing to do', { skip: without('rsync') }, async (t) => {
     const directory = inside('rsync')
     const out = await sh(t, `
       odd='--exclude=sparse*'
@@ -153,7 +154,8 @@ t.test('ordinary programs', { skip: noMount() ?? false }, async (t) => {
     const out = await sh(t, `
       cp -a ../tree/small copy; diff -r ../tree/small copy
       cp -a copy/. second; mv second third; mv third/d5 .; mv d5 third/d5; diff -r copy third
-      find copy -type f | wc -l; find . -name 'file 1*' -newer copy -print0 | xargs -0 -r ls -d > /dev/null
+      find copy -type f | wc -l
+      find . -name 'file 1*' -newer copy -print0 | xargs -0 -r ls -d > /dev/null
       for i in 1 2 3 4 5 6 7 8 9; do sed -i "s/line/LINE $i/" 'copy/d5/file 33'; done
       grep -c LINE 'copy/d5/file 33'
       chmod -R go-rwx copy; du -s copy > /dev/null; rm -rf copy; test ! -e copy
@@ -179,7 +181,7 @@ t.test('ordinary programs', { skip: noMount() ?? false }, async (t) => {
     t.equal(readFileSync(join(directory, 'text'), 'utf8').split('\n').length, 2099)
   })
 
-  await t.test('python: temporary files, replacing, archives', { skip: without('python3') }, async (t) => {
+  await t.test('python: files replaced, archives', { skip: without('python3') }, async (t) => {
     const directory = inside('python')
     const out = await sh(t, 'python3 -c "$CODE"', directory, { CODE: PYTHON })
     t.equal(out, 'done\n')

@@ -1,11 +1,13 @@
 // timeoutSeconds: 120
-// Nothing readable lies underneath a vault: names, contents, link targets, attributes and passphrase
-// hold markers, and no file under LATTICE_HOME holds one, in any usual spelling. And a second copy
-// of a tree adds records, not content. What must be found when it is there is shown first.
+// Nothing readable lies underneath a vault: names, contents, link targets, attributes and
+// passphrase hold markers, and no file under LATTICE_HOME holds one, in any usual spelling. And a
+// second copy of a tree adds records, not content. What must be found when it is there is shown
+// first.
 
 import t from 'tap'
 import {
-  mkdirSync, readdirSync, readFileSync, renameSync, statSync, symlinkSync, unlinkSync, writeFileSync,
+  mkdirSync, readdirSync, readFileSync, renameSync, statSync, symlinkSync, unlinkSync,
+  writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
 import { testRandom } from '../support/random.helper.ts'
@@ -69,10 +71,10 @@ t.test('nothing readable lies underneath', { skip }, async (t) => {
   t.comment(`SEED=${random.seed}`)
   const base = temporaryDirectory(t)
   const place = await Place.open(t, { base })
-  const marker = (what: string): string => `${what}-${Buffer.from(random.bytes(12)).toString('hex')}`
+  const randomText = (): string => Buffer.from(random.bytes(12)).toString('hex')
   const markers = new Map<string, string>()
   const mark = (what: string): string => {
-    const text = marker(what)
+    const text = `${what}-${randomText()}`
     markers.set(what, text)
     return text
   }
@@ -81,7 +83,8 @@ t.test('nothing readable lies underneath', { skip }, async (t) => {
   const folder = mark('folder')
   mkdirSync(at(folder))
   writeFileSync(at(join(folder, mark('small-name'))), `inline ${mark('inline-content')}`)
-  writeFileSync(at(`${folder}/loose`), `${'y'.repeat(5000)}${mark('loose-content')}${'z'.repeat(5000)}`)
+  const loose = `${'y'.repeat(5000)}${mark('loose-content')}`.padEnd(10_000, 'z')
+  writeFileSync(at(`${folder}/loose`), loose)
   const large = Buffer.from(random.bytes(3_000_000))
   large.write(mark('bundle-content'), 1_234_567)
   writeFileSync(at(`${folder}/large`), large)
@@ -94,8 +97,11 @@ t.test('nothing readable lies underneath', { skip }, async (t) => {
   const gone = mark('deleted-name')
   writeFileSync(at(gone), mark('deleted-content'))
   unlinkSync(at(gone))
-  const code = `import os; os.setxattr('.', 'user.${mark('attribute-name')}', b'${mark('attribute-value')}')`
-  if (hasProgram('python3')) await sh(t, 'python3 -c "$CODE"', at(folder), { CODE: code })
+  if (hasProgram('python3')) {
+    const [name, value] = [mark('attribute-name'), mark('attribute-value')]
+    const code = `import os; os.setxattr('.', 'user.${name}', b'${value}')`
+    await sh(t, 'python3 -c "$CODE"', at(folder), { CODE: code })
+  }
   await sh(t, `mkfifo ${mark('fifo-name')}`, place.directory)
 
   if (kind === 'lattice') t.equal(lattice(place, 'sync').code, 0, 'lattice sync')

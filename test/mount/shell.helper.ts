@@ -1,5 +1,5 @@
-// Programs run by tests in a mount: a shell script or an argv, asynchronously (the test may serve or
-// watch meanwhile), ended with the test. Output is kept; what fails throws with all of it.
+// Programs run by tests in a mount: a shell script or an argv, asynchronously (the test may serve
+// or watch meanwhile), ended with the test. Output is kept; what fails throws with all of it.
 
 import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'

@@ -1,6 +1,7 @@
-// A picture of a whole tree, and how two of them differ: names as bytes, types, modes, owners, mtime
-// to the nanosecond, symlink targets, link counts and which names are links of one file, content by
-// hash, extended attributes where python3 can read them. What the user sees is what is compared.
+// A picture of a whole tree, and how two of them differ: names as bytes, types, modes, owners,
+// mtime to the nanosecond, symlink targets, link counts and which names are links of one file,
+// content by hash, extended attributes where python3 can read them. What the user sees is what is
+// compared.
 
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -98,7 +99,8 @@ import os, sys
 root = os.fsencode(sys.argv[1])
 def visit(path):
     try:
-        names = sorted(n for n in os.listxattr(path, follow_symlinks=False) if n.startswith('user.'))
+        names = os.listxattr(path, follow_symlinks=False)
+        names = sorted(n for n in names if n.startswith('user.'))
     except OSError:
         names = []
     if names:

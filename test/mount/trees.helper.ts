@@ -1,5 +1,6 @@
-// Trees for the programs to work on: a real one (the project's own node_modules), a generated one of
-// small files and everything a file system can hold, and a git history. Made outside of the mount.
+// Trees for the programs to work on: a real one (the project's own node_modules), a generated one
+// of small files and everything a file system can hold, and a git history. Made outside of the
+// mount.
 
 import {
   chmodSync, closeSync, ftruncateSync, linkSync, mkdirSync, openSync, symlinkSync, utimesSync,
@@ -32,7 +33,8 @@ export async function makeOddities(t: Teardown, directory: string): Promise<void
   mkdirSync(directory)
   const at = (name: string): string => join(directory, name)
   writeFileSync(at('plain'), 'plain\n')
-  for (const [name, mode] of [['x', 0o755], ['r', 0o444], ['none', 0o000], ['suid', 0o4755]] as const) {
+  const modes = { x: 0o755, r: 0o444, none: 0o000, suid: 0o4755 }
+  for (const [name, mode] of Object.entries(modes)) {
     writeFileSync(at(`mode-${name}`), name)
     chmodSync(at(`mode-${name}`), mode)
   }
@@ -68,12 +70,16 @@ function makeSparse(path: string, size: number): void {
 }
 
 /** A repository with `commits` commits over some hundred files, by git fast-import. */
-export async function makeRepository(t: Teardown, directory: string, commits: number): Promise<void> {
+export async function makeRepository(
+  t: Teardown,
+  directory: string,
+  commits: number,
+): Promise<void> {
   const lines: string[] = []
   const data = (text: string): string => `data ${Buffer.byteLength(text)}\n${text}`
   for (let i = 0; i < commits; i++) {
-    lines.push('commit refs/heads/main', `committer Test <test@example.org> ${1600000000 + i * 60} +0000`)
-    lines.push(data(`commit ${i}`))
+    const committer = `committer Test <test@example.org> ${1600000000 + i * 60} +0000`
+    lines.push('commit refs/heads/main', committer, data(`commit ${i}`))
     for (let k = 0; k < 4; k++) {
       const file = (i * 31 + k * 17) % 300
       const text = `file ${file}, commit ${i}\n`.repeat(1 + ((i * 7 + k * 13) % 200))

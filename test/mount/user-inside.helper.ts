@@ -1,5 +1,5 @@
-// What user.ts runs as an ordinary user: mounts, works, unmounts, is killed, recovers. Prints a line
-// "ok - what" or "not ok - what: detail" for each thing tried.
+// What user.ts runs as an ordinary user: mounts, works, unmounts, is killed, recovers. Prints a
+// line "ok - what" or "not ok - what: detail" for each thing tried.
 
 import { execFileSync } from 'node:child_process'
 import {

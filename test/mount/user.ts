@@ -1,6 +1,6 @@
 // timeoutSeconds: 120
-// An ordinary user mounts through fusermount3, works, unmounts, and mounts again over the mount of a
-// killed daemon. Run by root, the test becomes such a user, in a mount namespace of its own where
+// An ordinary user mounts through fusermount3, works, unmounts, and mounts again over the mount of
+// a killed daemon. Run by root, the test becomes such a user, in a mount namespace of its own where
 // /dev/fuse is open to all; run by anybody else it is one already.
 
 import t from 'tap'

@@ -284,7 +284,8 @@ CASE("inotify: local changes are seen") {
   OK(close(watch));
 }
 CASE("fuzz: a tree under random calls, against a model") {
-  // Files and directories in two levels; the model maps each path to its content, "/" is a directory.
+  // Files and directories in two levels; the model maps each path to its content, "/" is a
+  // directory.
   std::map<std::string, std::string> model;
   unsigned state = 777;
   const auto next = [&](unsigned below) {

@@ -112,7 +112,8 @@ CASE("names: two spellings of a letter are two names, so are two cases") {
   EXPECT(get("E") == "upper" && get("e") == "lower");
 }
 CASE("names: odd ones") {
-  const Names odd = {"...", " ", "-rf", "a\nb", "\\", "*", "COM1", "a:b", "con.", ".hidden ", "%2F"};
+  const Names odd = {"...", " ",    "-rf", "a\nb",    "\\",  "*",
+                     "COM1", "a:b", "con.", ".hidden ", "%2F"};
   for (const std::string& name : odd) put(name.c_str(), name);
   EXPECT(names(".") == odd);
 }
