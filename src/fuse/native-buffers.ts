@@ -3,9 +3,11 @@
 // dispatch(). Without a session it drains the table itself, after the call that caused an event.
 //
 // Invariants: events reach the listener only from dispatch(), never from inside another call of
-// this class; a fetch's promise settles exactly once, with 'stale' when the table is closed first.
+// this class; a fetch's promise settles exactly once, with 'stale' when the table is closed first;
+// one that begins later rejects with 'closed', so that nobody plans it again for ever.
 
 import { assert, must } from '../util/assert.ts'
+import { LatticeError } from '../util/errors.ts'
 import type { FileTable } from '../../native/session.d.ts'
 import type {
   Attr,
@@ -264,7 +266,7 @@ export class NativeBuffers implements FileBuffers {
       if (result !== 0) return 'stale'
     }
     if (bundles.length === 0) return 'filled'
-    if (this.#closed) return 'stale'
+    if (this.#closed) throw new LatticeError('closed', 'the buffers are closed')
     const rows = new Float64Array(bundles.length * PIECE_COLUMNS)
     bundles.forEach((piece, i) => {
       const { offset, length, fd, bundleOffset, bundleBytes, plainOffset } = piece

@@ -12,6 +12,7 @@ import type { Session } from '../../native/session.d.ts'
 import { sessionAddon } from './addon.ts'
 import { HANDLERS, type Reply } from './handlers.ts'
 import type { NativeBuffers } from './native-buffers.ts'
+import { OP_RENAME, OP_RENAME2, OP_RMDIR, OP_UNLINK } from './protocol.ts'
 import { ReplyWriter } from './reply-writer.ts'
 import { RequestReader } from './request-reader.ts'
 
@@ -21,6 +22,7 @@ const REQUESTS_PER_TAKE = 256
 const EVENTS_PER_TAKE = 512
 const EVENT_COLUMNS = 5
 const EVENT_ENDED = 9
+const REMOVING = new Set([OP_UNLINK, OP_RMDIR, OP_RENAME, OP_RENAME2])
 const REPLY_BATCH_BYTES = 512 * 1024
 
 export interface FuseSessionOptions {
@@ -133,6 +135,8 @@ export class FuseSession {
     const request = this.#reader
     request.set(offset, length)
     const { opcode, nodeId, uniqueLow, uniqueHigh } = request
+    // What was opened before a name goes must count as open by then: replies count it.
+    if (REMOVING.has(opcode)) this.#send()
     const entry = HANDLERS.get(opcode)
     if (entry === undefined) {
       this.#writer.error(uniqueLow, uniqueHigh, ENOSYS)
