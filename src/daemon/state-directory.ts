@@ -36,6 +36,8 @@ export async function makeStateDirectory(path: string): Promise<StateDirectory> 
   try {
     await ensurePrivateDirectory(join(path, '..'))
     await mkdir(path, { mode: 0o700 })
+    // now: markFormat() makes their names durable with its own
+    for (const part of ['journal', 'packs']) await mkdir(join(path, part), { mode: 0o700 })
   } catch (error) {
     throw fromSystemError(error, 'the state directory cannot be made')
   }

@@ -177,7 +177,7 @@ void t.test('renamed over, then gone: failing once does not commit an empty file
   test.equal(put?.kind === 'inline' && Buffer.from(put.bytes).toString(), 'new')
 })
 
-void t.test('a journal that cannot be flushed: changes are refused, RAM is bounded', async (test) => {
+void t.test('a journal that cannot be flushed: no changes, and RAM is bounded', async (test) => {
   const { vault, make, write, afterCrash } = await open(test)
   const { fs, tree, journal, buffers } = vault
   const ino = make('f', 'old')

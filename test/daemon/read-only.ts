@@ -1,0 +1,53 @@
+// A vault whose process was killed, opened for reading: all that was done is there, and the journal
+// does not change.
+
+import { cpSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t from 'tap'
+import { defaultConfig } from '../../src/config/config-schema.ts'
+import { Engine } from '../../src/daemon/engine.ts'
+import { openLog } from '../../src/daemon/log.ts'
+import { makeStateDirectory, stateDirectory } from '../../src/daemon/state-directory.ts'
+import { createVaultKeys } from '../../src/vault/create.ts'
+
+const caller = { uid: 1000, gid: 1000 }
+
+function filesOf(directory: string): Map<string, string> {
+  const names = readdirSync(directory, { recursive: true, withFileTypes: true })
+  const files = names.filter((entry) => entry.isFile())
+  return new Map(files.map((entry) => {
+    const path = join(entry.parentPath, entry.name)
+    return [path.slice(directory.length), readFileSync(path).toString('latin1')]
+  }))
+}
+
+t.test('a killed vault, read only', async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'lattice-read-only-'))
+  t.teardown(() => rmSync(directory, { recursive: true, force: true }))
+  const options = {
+    vaultKeys: createVaultKeys('test'), config: defaultConfig(), log: openLog('fatal'),
+  }
+  const live = join(directory, 'live', 'vault')
+  const state = await makeStateDirectory(live)
+  const engine = await Engine.open({ ...options, state, readOnly: false })
+  t.teardown(() => engine.close())
+  const { fileSystem: fs } = engine
+  for (let i = 0; i < 3000; i++) fs.mkdir(caller, fs.root, `d${i}`, 0o755)
+  await engine.sync()
+  const copy = join(directory, 'copy')
+  for (const part of ['journal', 'packs']) {
+    cpSync(join(live, part), join(copy, part), { recursive: true })
+  }
+  const before = filesOf(join(copy, 'journal'))
+  for (let round = 0; round < 2; round++) {
+    const found = await Engine.open({ ...options, state: stateDirectory(copy), readOnly: true })
+    t.equal(found.fileSystem.readdir(found.fileSystem.root, 0, 5000).length >= 3000, true)
+    t.throws(() => found.fileSystem.mkdir(caller, fs.root, 'new', 0o755), { errno: 30 })
+    await found.close()
+    t.same(filesOf(join(copy, 'journal')), before)
+  }
+  const found = await Engine.open({ ...options, state: stateDirectory(copy), readOnly: false })
+  t.equal(found.fileSystem.readdir(found.fileSystem.root, 0, 5000).length >= 3000, true)
+  await found.close()
+})
