@@ -1,6 +1,6 @@
-// The long runs of the crash and database tests: `npm run bench -- soak [kill|power|databases] [N]`.
-// N rounds (300) of kill -9 or of power failures, or N transactions (100,000). Prints the test's TAP,
-// with the seed; exit code 1 when something was found.
+// The long runs of the crash and database tests: `npm run bench -- soak [kill|power|databases]
+// [N]`. N rounds (300) of kill -9 or of power failures, or N transactions (100,000). Prints the
+// test's TAP, with the seed; exit code 1 when something was found.
 
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
