@@ -12,6 +12,7 @@ import type { VaultKeys } from '../crypto/vault-keys.ts'
 import type { FileSystem } from '../fs/file-system.ts'
 import type { NativeBuffers } from '../fuse/native-buffers.ts'
 import { Facts } from '../state/facts.ts'
+import { Fold } from '../state/fold.ts'
 import { must } from '../util/assert.ts'
 import { toHex } from '../util/bytes.ts'
 import { createVaultKeys, genesisOf } from '../vault/create.ts'
@@ -72,6 +73,7 @@ async function commitGenesis(engine: Engine, keys: VaultKeys): Promise<void> {
   const facts = new Facts(sec, nsec)
   facts.opCount = 1
   const operation = { ops: [genesisOp(genesisOf(keys))], refs: [ref], facts, ready: true }
+  new Fold(engine.index.store).apply(operation.ops, operation.refs, facts)
   await engine.committer.durable(engine.committer.push(operation))
 }
 
