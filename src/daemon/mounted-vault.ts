@@ -21,6 +21,8 @@ export class MountedVault {
   readonly #options: MountOptions
   readonly #session: FuseSession
   readonly #log: Log
+  /** The kernel has let go. */
+  #hasEnded = false
 
   /** Resolves when the engine is closed, with the error that closing met, if any. */
   readonly closed: Promise<Error | undefined>
@@ -94,11 +96,21 @@ export class MountedVault {
       await this.unmount(false)
     } catch (error) {
       this.#log.warn({ vault: this.entry.id, ...loggable(error) }, 'cannot be unmounted: detaching')
-      if (isLatticeError(error, 'busy')) await unmountDirectory(this.entry.path, true)
+      if (!this.#hasEnded) await this.#detach(isLatticeError(error, 'busy'))
       this.#session.close()
     }
     const failure = await this.closed
     if (failure !== undefined) throw failure
+  }
+
+  /** Nobody may be left with a mount that does not answer, whatever failed. */
+  async #detach(lazy: boolean): Promise<void> {
+    try {
+      await unmountDirectory(this.entry.path, lazy)
+    } catch (error) {
+      if (!lazy) return this.#detach(true)
+      this.#log.error({ vault: this.entry.id, ...loggable(error) }, 'cannot be detached')
+    }
   }
 
   async status(): Promise<VaultStatus> {
@@ -117,6 +129,7 @@ export class MountedVault {
   }
 
   async #close(end: SessionEnd): Promise<Error | undefined> {
+    this.#hasEnded = true
     const fields = { vault: this.entry.id, end }
     try {
       this.#session.close()
