@@ -29,8 +29,9 @@ t.test('a full disk', { skip }, async (t) => {
   const stored = new Map<string, Buffer>()
   /** Written and flushed; the error's code if that fails. */
   const store = (name: string, content: Buffer): string => {
-    const fd = openSync(at(name), 'w')
+    let fd = -1
     try {
+      fd = openSync(at(name), 'w')
       for (let done = 0; done < content.length; ) done += writeSync(fd, content, done)
       fsyncSync(fd)
       stored.set(name, content)
@@ -98,7 +99,7 @@ function writeOrFull(t: { ok(value: boolean, name: string): unknown }, path: str
 
 function closeQuietly(fd: number): void {
   try {
-    closeSync(fd)
+    if (fd >= 0) closeSync(fd)
   } catch {
     return // an error of the data's, which fsync told already
   }
