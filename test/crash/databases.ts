@@ -22,7 +22,8 @@ const sqlite = (t: Teardown, directory: string, sql: string): Promise<string> =>
 function commits(t: Teardown, directory: string, writer: number, from: number) {
   const lines = ['.timeout 30000', 'PRAGMA synchronous=FULL;']
   for (let n = from; n < from + PER_ROUND; n++) {
-    lines.push('BEGIN IMMEDIATE;', `INSERT INTO entries VALUES(${writer},${n},hex(randomblob(99)));`)
+    lines.push('BEGIN IMMEDIATE;')
+    lines.push(`INSERT INTO entries VALUES(${writer},${n},hex(randomblob(99)));`)
     lines.push('COMMIT;', `SELECT 'told ${n}';`)
   }
   const argv = ['stdbuf', '-oL', 'sqlite3', '-bail', 'data.db']
@@ -39,8 +40,11 @@ t.test('SQLite, and the daemon is killed', { skip }, async (t) => {
   for (const mode of ['wal', 'delete']) {
     const directory = join(place.directory, mode)
     mkdirSync(directory)
-    const create = `PRAGMA journal_mode=${mode}; CREATE TABLE entries(writer INT, n INT, text TEXT);`
-    await sqlite(t, directory, `${create} CREATE INDEX by_text ON entries(text);`)
+    await sqlite(t, directory, `
+      PRAGMA journal_mode=${mode};
+      CREATE TABLE entries(writer INT, n INT, text TEXT);
+      CREATE INDEX by_text ON entries(text);
+    `)
   }
   let told = 0
   for (let round = 0; round < rounds; round++) {

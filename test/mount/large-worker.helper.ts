@@ -1,6 +1,7 @@
-// One process of large.ts: `write FILE VERSIONS MIB SEED` fills a file, rewrites parts of it through
-// two handles and cuts and extends it, checks it, and leaves outside which version of each block it
-// wrote; `check FILE VERSIONS` compares. A block's bytes follow from its number and version.
+// One process of large.ts: `write FILE VERSIONS MIB SEED` fills a file, rewrites parts of it
+// through two handles and cuts and extends it, checks it, and leaves outside which version of each
+// block it wrote; `check FILE VERSIONS` compares. A block's bytes follow from its number and
+// version.
 
 import {
   closeSync, fstatSync, fsyncSync, ftruncateSync, openSync, readFileSync, readSync, writeFileSync,

@@ -1,7 +1,7 @@
 // timeoutSeconds: 240
-// More dirty data than the daemon may keep in memory: three processes fill large files, rewrite them
-// in random places through two handles, cut and extend them, all at once. Nobody waits for ever,
-// memory stays bounded, and every block is what was written last, also after mounting again.
+// More dirty data than the daemon may keep in memory: three processes fill large files, rewrite
+// them in random places through two handles, cut and extend them, all at once. Nobody waits for
+// ever, memory stays bounded, and every block is what was written last, also after mounting again.
 // MIB=1000 for larger files.
 
 import t from 'tap'
