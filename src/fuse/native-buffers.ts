@@ -252,7 +252,7 @@ export class NativeBuffers implements FileBuffers {
     return must(FETCH_RESULTS[this.table.fill(ino, epoch, offset, bytes)], 'fill result')
   }
 
-  async fetch(ino: Ino, epoch: number, pieces: ReadPiece[]): Promise<FetchResult> {
+  fetch(ino: Ino, epoch: number, pieces: ReadPiece[]): FetchResult | Promise<FetchResult> {
     const bundles: Extract<ReadPiece, { kind: 'bundle' }>[] = []
     for (const piece of pieces) {
       if (piece.kind === 'bundle') {

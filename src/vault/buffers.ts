@@ -161,8 +161,9 @@ export interface FileBuffers {
 
   /** Puts base content into absent ranges only. 'stale' when the epoch is not the current one. */
   fill(ino: Ino, epoch: number, offset: number, bytes: Uint8Array): FetchResult
-  /** Runs a read plan, off the loop where that pays, and fills what it brings. */
-  fetch(ino: Ino, epoch: number, pieces: ReadPiece[]): Promise<FetchResult>
+  /** Runs a read plan and fills what it brings: at once when the bytes are at hand, else off the
+   *  loop. Throws, or rejects, when a piece is impossible. */
+  fetch(ino: Ino, epoch: number, pieces: ReadPiece[]): FetchResult | Promise<FetchResult>
   /** Readers waiting for a part of the range get this errno (positive). */
   fail(ino: Ino, offset: number, length: number, errno: number): void
   /** The next FLUSH or FSYNC of this ino reports the errno, once. */

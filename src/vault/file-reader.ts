@@ -7,16 +7,14 @@
 // Used by Files alone.
 
 import { LatticeError } from '../util/errors.ts'
-import type { FileBuffers, Ino, ReadPiece } from './buffers.ts'
-import type { ContentStore } from './content.ts'
+import type { FetchResult, FileBuffers, Ino, ReadPiece } from './buffers.ts'
+import type { ContentStore, ReadPlan } from './content.ts'
 import type { OpenFile } from './open-file.ts'
 
 const FETCHES_MAX = 8
 const FETCH_BYTES = 1024 * 1024
 const WINDOW_MIN_BYTES = 512 * 1024
 const WINDOW_MAX_BYTES = 8 * 1024 * 1024
-/** Small random reads are widened to this much, aligned: one sealed segment holds it anyway. */
-const RANDOM_ALIGN_BYTES = 16 * 1024
 /** Content up to this size is put into the buffers at open, when that needs no waiting. */
 export const PREFILL_MAX_BYTES = 64 * 1024
 
@@ -29,6 +27,12 @@ export interface ReaderPorts {
 interface Range {
   begin: number
   end: number
+}
+
+/** A fetch under way, and the plan that it holds. */
+interface Begun {
+  plan: ReadPlan
+  result: FetchResult | Promise<FetchResult>
 }
 
 export class FileReader {
@@ -45,18 +49,44 @@ export class FileReader {
   /** A reader waits for [offset, offset + length). */
   need(file: OpenFile, offset: number, length: number, sequential: boolean): void {
     const sizeBytes = this.#ports.buffers.attrs(file.ino)?.sizeBytes ?? 0
-    let begin = offset
-    let end = offset + length
-    if (sequential) {
-      const window = file.windowBytes * 2
-      file.windowBytes = Math.min(Math.max(window, WINDOW_MIN_BYTES), WINDOW_MAX_BYTES)
-      end = Math.max(end, begin + file.windowBytes)
-    } else {
+    const asked = { begin: offset, end: offset + length }
+    if (!sequential) {
       file.windowBytes = 0
-      begin -= begin % RANDOM_ALIGN_BYTES
-      end += RANDOM_ALIGN_BYTES - 1 - ((end - 1) % RANDOM_ALIGN_BYTES)
+      if (!this.#atOnce(file, asked)) this.#schedule(file, asked)
+      return
     }
-    this.#schedule(file, { begin, end: Math.max(offset + length, Math.min(end, sizeBytes)) })
+    const window = file.windowBytes * 2
+    file.windowBytes = Math.min(Math.max(window, WINDOW_MIN_BYTES), WINDOW_MAX_BYTES)
+    const end = Math.min(offset + file.windowBytes, sizeBytes)
+    this.#schedule(file, { begin: offset, end: Math.max(asked.end, end) })
+  }
+
+  /**
+   * A random read without a detour: planned and begun here, usually also ended here, since the page
+   * cache has the sealed bytes. False when that is not to be; then nothing has happened.
+   */
+  #atOnce(file: OpenFile, range: Range): boolean {
+    const { buffers, content } = this.#ports
+    if (file.fetching.length > 0 || this.#fetches >= FETCHES_MAX) return false
+    const epoch = buffers.baseEpoch(file.ino)
+    let plan: ReadPlan | undefined
+    let result: FetchResult | Promise<FetchResult> = 'stale'
+    try {
+      plan = content.planNow(file.working, range.begin, range.end - range.begin)
+      if (plan === undefined) return false
+      if (plan.pieces.length > 0) result = buffers.fetch(file.ino, epoch, plan.pieces)
+    } catch {
+      plan?.release()
+      return false // planned again on the ordinary way, which tells the reader
+    }
+    if (result instanceof Promise) {
+      file.fetching.push(range)
+      this.#fetches++
+      void this.#fetch(file, range, { plan, result }).finally(() => this.#ended())
+      return true
+    }
+    plan.release()
+    return result === 'filled'
   }
 
   /**
@@ -103,18 +133,21 @@ export class FileReader {
       const task = this.#queue.shift()
       if (task === undefined) return
       this.#fetches++
-      void task().finally(() => {
-        this.#fetches--
-        this.#pump()
-      })
+      void task().finally(() => this.#ended())
     }
   }
 
+  #ended(): void {
+    this.#fetches--
+    this.#pump()
+  }
+
   /** Never rejects: an error goes to the readers of the range. */
-  async #fetch(file: OpenFile, range: Range): Promise<void> {
+  async #fetch(file: OpenFile, range: Range, begun?: Begun): Promise<void> {
     const { buffers, toErrno } = this.#ports
     const length = range.end - range.begin
     try {
+      if (begun !== undefined && (await isFilled(begun))) return
       while (!(await this.#attempt(file, range)));
     } catch (error) {
       buffers.fail(file.ino, range.begin, length, toErrno(error, 'read', file.ino))
@@ -134,18 +167,24 @@ export class FileReader {
     const plan =
       content.planNow(working, range.begin, length) ??
       (await content.plan(working, range.begin, length))
-    try {
-      if (plan.pieces.length === 0 && epoch === buffers.baseEpoch(ino)) {
-        if (!this.#isAbsent(ino, range)) return true // cut off meanwhile
-        throw new LatticeError('corrupt', 'content ends before the file does', { details: { ino } })
-      }
-      const result = await buffers.fetch(ino, epoch, plan.pieces)
-      if (result === 'damaged') throw new LatticeError('damaged-pack', 'a sealed bundle is damaged')
-      if (result === 'io-error') throw new LatticeError('io', 'a pack could not be read')
-      return result === 'filled'
-    } finally {
+    if (plan.pieces.length === 0 && epoch === buffers.baseEpoch(ino)) {
       plan.release()
+      if (!this.#isAbsent(ino, range)) return true // cut off meanwhile
+      throw new LatticeError('corrupt', 'content ends before the file does', { details: { ino } })
     }
+    return this.#run(ino, epoch, plan)
+  }
+
+  /** Fetches what the plan says. */
+  #run(ino: Ino, epoch: number, plan: ReadPlan): Promise<boolean> {
+    let result: FetchResult | Promise<FetchResult>
+    try {
+      result = this.#ports.buffers.fetch(ino, epoch, plan.pieces)
+    } catch (error) {
+      plan.release()
+      throw error
+    }
+    return isFilled({ plan, result })
   }
 
   /** A part of the range is in the file, and not in the buffers. */
@@ -155,6 +194,18 @@ export class FileReader {
     let missing = Math.max(0, to - begin)
     for (const extent of buffers.overlay(ino, begin, to)) missing -= extent.length
     return missing > 0
+  }
+}
+
+/** How the fetch ended; the plan is released then. False = the base moved on. */
+async function isFilled({ plan, result }: Begun): Promise<boolean> {
+  try {
+    const end = await result
+    if (end === 'damaged') throw new LatticeError('damaged-pack', 'a sealed bundle is damaged')
+    if (end === 'io-error') throw new LatticeError('io', 'a pack could not be read')
+    return end === 'filled'
+  } finally {
+    plan.release()
   }
 }
 
