@@ -11,7 +11,7 @@
 // Runs are cut in windows; a window is sealed while the next one is being cut.
 
 import { EMPTY_BYTES } from '../util/bytes.ts'
-import { LatticeError } from '../util/errors.ts'
+import { LatticeError, errnoName, isLatticeError } from '../util/errors.ts'
 import { CHUNK_ID_BYTES, chunkIdOf, readChunkId, writeChunkId } from './chunk-id.ts'
 import type { ChunkId } from './chunk-id.ts'
 import type { ChunkReader } from './chunk-cache.ts'
@@ -198,7 +198,19 @@ export class Sealer {
     if (options.urgent && isSmall && placed.length < URGENT_TAIL_MAX) return undefined
     const begin = placed[0]?.offset ?? run.begin
     if (begin === run.begin || hasHole(job, begin, run.begin)) return undefined
-    return { begin, end: run.end, head: await this.#options.readBack(placed) }
+    const head = await this.#readTail(placed)
+    return head === undefined ? undefined : { begin, end: run.end, head }
+  }
+
+  /** Undefined when the tail cannot be read: the run is cut on its own then, and what is damaged
+   *  stays named, so that an append works whatever lies before it. */
+  async #readTail(placed: Placed[]): Promise<Uint8Array | undefined> {
+    try {
+      return await this.#options.readBack(placed)
+    } catch (error) {
+      if (isLatticeError(error) || errnoName(error) !== undefined) return undefined
+      throw error
+    }
   }
 
   /** All runs together are small: each is one loose chunk (fixed chunks at their places). */
@@ -368,7 +380,7 @@ export class Sealer {
   }
 }
 
-/** Whether the job makes a part of [begin, end) a hole: what the base has there is not the content. */
+/** Whether the job makes a part of [begin, end) a hole: the base's bytes are not the content. */
 function hasHole(job: FrozenJob, begin: number, end: number): boolean {
   return job.extents.some(({ offset, length, hole }) => {
     return hole && offset < end && offset + length > begin

@@ -280,6 +280,42 @@ t.test('a flipped bit anywhere is an error or nothing, never wrong content', asy
   fs.writeFileSync(path, good)
 })
 
+t.test('an append behind a damaged or missing tail is sealed', async (t) => {
+  const random = randomOf(seed + 7)
+  const frozen = new Frozen(16 * 1024 * 1024)
+  const directory = tempDirectory(t)
+  const bench = await openStore({ directory, workers: false, frozen })
+  const old = bytesOf(random, 60_000, false)
+  const content = await writeWhole(bench, old)
+  await bench.store.close()
+  const path = join(directory, '0', '00000000.pack')
+  const good = fs.readFileSync(path)
+  const grown = Buffer.concat([old, bytesOf(random, 50_000, false)])
+  for (const how of ['good', 'damaged', 'missing', 'cut off'] as const) {
+    const bad = Buffer.from(good)
+    if (how === 'damaged') bad.fill(0x55, 4096 + 300, 4096 + 50_000)
+    fs.writeFileSync(path, how === 'cut off' ? bad.subarray(0, 8192) : bad)
+    const index = how === 'missing' ? {} : { index: bench.index }
+    const { store, packs } = await openStore({ directory, workers: false, frozen, ...index })
+    // An index that knows of more than the disk has.
+    if (how === 'damaged') packs.grew(0, good.length)
+    const working = store.open(content, old.length)
+    const job = frozen.job(grown, [{ offset: old.length, length: 50_000 }])
+    await store.seal(working, job, { final: true, urgent: false })
+    const described = await store.describe(working)
+    const again = store.open(described, grown.length)
+    const tail = await readAll(store, again, old.length)
+    t.ok(equal(tail, grown.subarray(old.length)), `${how}: what was appended reads back`)
+    if (how === 'good') t.ok(equal(await readAll(store, again), grown))
+    else await t.rejects(readAll(store, again, 0, 1000), 'what is damaged stays an error')
+    await store.close()
+    // What the append wrote goes.
+    for (const name of fs.readdirSync(join(directory, '0'))) {
+      if (name !== '00000000.pack') fs.rmSync(join(directory, '0', name))
+    }
+  }
+})
+
 t.test('plans pin what they name', async (t) => {
   const frozen = new Frozen(4 * 1024 * 1024)
   const bench = await openStore({ directory: tempDirectory(t), workers: false, frozen })
