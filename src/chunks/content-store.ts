@@ -176,14 +176,21 @@ export class SealedContentStore implements ContentStore {
     }
   }
 
-  /**
-   * Brings chunks into the index that lie in packs behind the marks (of the last checkpoint; none =
-   * all packs). Returns how many bundles were read. Damage is in PackStore.damage.
-   */
+  /** recovering(), all at once. Returns how many bundles were read. */
   recover(since: readonly PackMark[]): number {
     let bundles = 0
+    for (const count of this.recovering(since)) bundles = count
+    return bundles
+  }
+
+  /**
+   * Brings chunks into the index that lie in packs behind the marks (of the last checkpoint; none =
+   * all packs). Yields the count of bundles after each one, so that the caller may write the index
+   * in between, or let others run. Damage is in PackStore.damage.
+   */
+  *recovering(since: readonly PackMark[]): Generator<number> {
+    let bundles = 0
     for (const { file, record, entries } of this.#options.packs.scan(since)) {
-      bundles++
       for (const { chunk, offset, storedBytes, plainBytes, codec } of entries) {
         this.#reader.put(chunk, {
           where: 'pack',
@@ -196,8 +203,9 @@ export class SealedContentStore implements ContentStore {
           codec,
         })
       }
+      bundles++
+      yield bundles
     }
-    return bundles
   }
 
   /** Reads a chunk from where it is and checks its id. Throws what is wrong with it. */

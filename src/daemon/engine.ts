@@ -6,6 +6,7 @@
 // Invariants: one engine per state directory (the lock); whatever was opened is closed in reverse,
 // also when opening fails half-way.
 
+import { setImmediate as pause } from 'node:timers/promises'
 import type { Config } from '../config/config-schema.ts'
 import { SealedContentStore } from '../chunks/content-store.ts'
 import { DirectDisk } from '../chunks/pack-disk.ts'
@@ -20,6 +21,7 @@ import { FileSystem } from '../fs/file-system.ts'
 import { NativeBuffers } from '../fuse/native-buffers.ts'
 import { Journal } from '../journal/journal.ts'
 import { NodeDisk } from '../journal/node-disk.ts'
+import type { AuthorId } from '../ops/types.ts'
 import { isLatticeError } from '../util/errors.ts'
 import { CHECKPOINT_CHANGES, Checkpointer } from '../vault/checkpoint.ts'
 import { Committer } from '../vault/committer.ts'
@@ -30,6 +32,7 @@ import type { Resume } from '../vault/journal-replay.ts'
 import { LiveTree } from '../vault/live-tree.ts'
 import type { OperationQueue } from '../vault/live-tree.ts'
 import { DirectoryLock } from '../vault/lock.ts'
+import { JOURNAL_START } from '../vault/ports.ts'
 import { replay, settle } from '../vault/rebuild.ts'
 import { SystemClock, SystemRandom } from './clock.ts'
 import { EngineKeys } from './engine-keys.ts'
@@ -38,6 +41,11 @@ import { loggable } from './log.ts'
 import type { Log } from './log.ts'
 import type { StateDirectory } from './state-directory.ts'
 
+/** Bundles that are read without letting others run. */
+const BUNDLES_AT_ONCE = 16
+/** Chunks of packs that the index may hold in RAM while it is made anew; keys are random, so that
+ *  each write of the index touches all of it. */
+export const RECOVERED_CHANGES = 8000
 /** Numbers of the directories that seal workers write packs to, one worker each. */
 const PACK_WRITERS = [0, 1]
 
@@ -221,7 +229,7 @@ async function catchUp(
   const { index, journal, packs, loose, content, keys } = stored
   const { author, journalKeys } = keys
   const { chunks } = index
-  const bundles = content.recover(resume?.marks ?? [])
+  const bundles = await catchUpPacks(index, content, author, resume)
   const marks = () => packs.marks()
   const source = new JournalReplay({ journal, keys: journalKeys, loose, chunks, resume, marks })
   const { batches, ops } = await replay(index, source, author, journal.durableEnd)
@@ -232,6 +240,28 @@ async function catchUp(
     await settle(index, position, author, here)
   }
   return { rebuilt, batches, ops, bundles }
+}
+
+/**
+ * Brings what packs hold into the index, which is written on the way as if nothing had been read:
+ * whoever opens it after a crash reads all of it again. Packs are durable since they were opened.
+ * Returns how many bundles were read.
+ */
+async function catchUpPacks(
+  index: LmdbIndex,
+  content: SealedContentStore,
+  author: AuthorId,
+  resume: Resume | undefined,
+): Promise<number> {
+  const position = resume === undefined ? JOURNAL_START.position : index.cursor
+  const { sequence } = JOURNAL_START
+  const here = encodeResume(resume ?? { sequence, batchesThrough: -1, marks: [] })
+  let bundles = 0
+  for (bundles of content.recovering(resume?.marks ?? [])) {
+    if (index.changes >= RECOVERED_CHANGES) await settle(index, position, author, here)
+    else if (bundles % BUNDLES_AT_ONCE === 0) await pause()
+  }
+  return bundles
 }
 
 /** The index as it is, or an empty one where it is missing or damaged. */
