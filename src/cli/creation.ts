@@ -4,6 +4,7 @@
 import type { ControlClient } from '../api/client.ts'
 import type { CreateVaultResult, Status } from '../api/client-types.ts'
 import type { Context } from './command.ts'
+import { disableCoreDumps } from './core-dumps.ts'
 import { UNPROTECTED_WARNING, hasTerminal, newPassphrase, withKeyAccess } from './passphrase.ts'
 
 export async function createVault(
@@ -13,6 +14,7 @@ export async function createVault(
   request: { directory: string; forMount: boolean },
 ): Promise<CreateVaultResult> {
   const withPhrase = hasTerminal() && !context.output.json
+  if (withPhrase) await disableCoreDumps()
   const created =
     status.keys.state === 'absent'
       ? await client.createVault({ ...request, withPhrase, ...(await newPassphrase(context)) })

@@ -8,6 +8,7 @@ import { PASSPHRASE_BYTES_MAX } from '../config/limits.ts'
 import { LatticeError, errnoName, fromSystemError, isLatticeError } from '../util/errors.ts'
 import { text } from './command.ts'
 import type { Context } from './command.ts'
+import { disableCoreDumps } from './core-dumps.ts'
 import { resolveFile } from './directories.ts'
 
 const PROMPTS_MAX = 3
@@ -66,6 +67,7 @@ async function passphraseFromFile(context: Context): Promise<string | undefined>
 /** `-` is standard input. `what` names it in errors. */
 export async function readSecretFile(named: string, what: string): Promise<string> {
   const path = named === '-' ? '/dev/stdin' : resolveFile(named)
+  await disableCoreDumps()
   let bytes: Buffer
   try {
     bytes = await readFile(path)
@@ -83,6 +85,7 @@ export async function readSecretFile(named: string, what: string): Promise<strin
 }
 
 async function prompt(message: string): Promise<string> {
+  await disableCoreDumps()
   const { isCancel, password } = await import('@clack/prompts')
   const answer = await password({ message, output: process.stderr })
   if (isCancel(answer)) throw new LatticeError('cancelled', 'cancelled')

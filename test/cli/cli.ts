@@ -1,9 +1,11 @@
 // The command line without any mount: parsing, help, versions, exit codes, what is printed where.
 
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
 import { COMMANDS } from '../../src/cli/commands.ts'
 import { bytesText, countText, printable } from '../../src/cli/output.ts'
@@ -90,6 +92,23 @@ t.test('status and doctor without a vault', (t) => {
   writeFileSync(join(home, 'config.toml'), 'version = 1\n[strange]\n')
   t.match(lattice('status').stderr, /warning: config\.toml: unknown key strange, ignored/)
   t.end()
+})
+
+t.test('no core files once a secret comes in', async (t) => {
+  const fifo = join(home, 'phrase')
+  t.equal(spawnSync('mkfifo', [fifo]).status, 0)
+  const [command = '', ...argv] = latticeCommand()
+  const options = { env: { ...process.env, LATTICE_HOME: home }, stdio: 'ignore' } as const
+  const words = [...argv, 'key', 'restore', '--phrase-file', fifo]
+  const child = spawn('prlimit', ['--core=4096:8192', command, ...words], options)
+  const ended = once(child, 'exit')
+  const read = () => readFileSync(`/proc/${child.pid}/limits`, 'latin1')
+  const deadlineMs = Date.now() + 20_000
+  // It waits for somebody to write the phrase.
+  while (!/^Max core file size +0 +0 /m.test(read()) && Date.now() < deadlineMs) await delay(20)
+  t.match(read(), /^Max core file size +0 +0 /m)
+  child.kill('SIGKILL')
+  t.same(await ended, [null, 'SIGKILL'])
 })
 
 t.test('a reader that has enough is no error', (t) => {
