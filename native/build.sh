@@ -5,7 +5,7 @@
 # LATTICE_SANITIZE=address|thread builds build/lattice-asan.node or build/lattice-tsan.node beside.
 # CXX and CXXFLAGS are honoured. Objects and addon are replaced by rename: safe beside running ones.
 set -eu
-cd "${0%/*}"
+cd "$(dirname -- "$0")"
 
 case "${LATTICE_SANITIZE:-}" in
   '') name=lattice extra= ;;
