@@ -1,7 +1,8 @@
 // Arenas: append-only, reference-counted blocks of memory that hold file bytes. Small ones come
-// from malloc and grow with the file; streams use 8 MiB slabs from a pool that recycles them and
-// gives them back to the system when idle. Bytes below `fill` are never moved; an arena belongs to
-// one record, whose lock guards `fill` and `reserved`. References may be held without any lock.
+// from malloc and grow with the file; streams use slabs of 2, 4 and then 8 MiB from a pool that
+// recycles them and gives them back to the system when idle. Bytes below `fill` are never moved; an
+// arena belongs to one record, whose lock guards `fill` and `reserved`. References may be held
+// without any lock.
 
 #pragma once
 
@@ -12,6 +13,7 @@
 
 namespace lattice {
 
+// The largest arena.
 inline constexpr size_t kSlabBytes = size_t{8} << 20;
 
 struct Arena {
@@ -54,7 +56,7 @@ class ArenaRef {
   Arena* arena_ = nullptr;
 };
 
-// An arena of at least `bytes` (at most one slab): the smallest size class that holds them. Empty
+// An arena of at least `bytes` (at most kSlabBytes): the smallest size class that holds them. Empty
 // when the system has no memory.
 ArenaRef arena_new(size_t bytes);
 // Slabs in use, and slabs kept for reuse.

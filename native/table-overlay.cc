@@ -158,13 +158,16 @@ void Overlay::put_bytes(uint64_t begin, uint64_t length, State state, const Aren
   merge_around(begin, begin + length + 1);
 }
 
-// Arenas grow with what was appended: a small file costs little, a stream gets slabs.
+// Arenas grow with what was appended: a small file costs little, a stream gets 1 MiB, then slabs of
+// 2, 4, 8 and 8 MiB. What slowly written files hold so stays within a few times their bytes.
 bool Overlay::ensure_room(size_t size) {
   if (current && !current->reserved) {
     if (current->fill > 0 && current.sole()) current->fill = 0;
     if (current->room() >= size) return true;
   }
-  const uint64_t want = std::max<uint64_t>(size, 2 * appended_);
+  const uint64_t next =
+      appended_ < kStreamBytes ? std::min(2 * appended_, kStreamBytes) : appended_ + 1;
+  const uint64_t want = std::max<uint64_t>(size, next);
   ArenaRef fresh = arena_new(static_cast<size_t>(std::min<uint64_t>(want, kSlabBytes)));
   if (!fresh) return false;
   current = std::move(fresh);
@@ -240,6 +243,13 @@ void Overlay::settle(uint64_t thaw_begin) {
     }
   }
   merge_around(0, UINT64_MAX);
+  if (counts_.dirty_extents != 0) return;
+  // A slow writer (of a log, say) begins with a small arena again.
+  if (appended_ - settled_at_ < kStreamBytes) {
+    current.reset();
+    appended_ = 0;
+  }
+  settled_at_ = appended_;
 }
 
 }  // namespace lattice

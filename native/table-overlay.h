@@ -76,10 +76,15 @@ class Overlay {
   ArenaRef current;
   // An arena with room for `size` more bytes (at most a slab), made `current`. False: no memory.
   bool ensure_room(size_t size);
+  // Slabs are in use.
+  bool streams() const { return appended_ > kStreamBytes; }
+  // `size` bytes were put at the end of `current` from outside.
+  void landed(size_t size) { appended_ += size; }
   bool in_place_possible(uint64_t begin, uint64_t end) const;
 
  private:
   using Iterator = Map::iterator;
+  static constexpr uint64_t kStreamBytes = 1 << 20;
 
   static bool is_mutable(const Extent& e) { return e.state == State::dirty && !e.hole && !e.fixed; }
   Iterator find(uint64_t offset);
@@ -93,7 +98,8 @@ class Overlay {
 
   Map extents_;
   Counts counts_;
-  uint64_t appended_ = 0;
+  uint64_t appended_ = 0;    // since it began to stream
+  uint64_t settled_at_ = 0;  // `appended_` when all was stored the last time
 };
 
 }  // namespace lattice
