@@ -192,12 +192,12 @@ void Session::init(const Request& r) {
   send(r.header->unique, 0, &out, sizeof out);
 }
 
-void Session::track_parked(uint64_t unique, uint64_t ino) {
+void Session::track_parked(const Request& r) {
   std::lock_guard lock(held_mutex_);
   // One that another thread answered before it got here stays behind; an INTERRUPT that finds it
   // finds nothing parked.
   if (parked_.size() > 65536) parked_.clear();
-  parked_[unique] = ino;
+  parked_[r.header->unique] = {r.header->nodeid, r.header->pid};
 }
 
 void Session::read(const Request& r) {
@@ -213,7 +213,7 @@ void Session::read(const Request& r) {
       return send_slice(unique, slice);
     case Outcome::parked:
       stats_.native++;
-      return track_parked(unique, r.header->nodeid);
+      return track_parked(r);
     default: return hand_over(r);
   }
 }
@@ -234,7 +234,7 @@ void Session::write(const Request& r) {
       return send_written(unique, size);
     case Outcome::parked:
       stats_.native++;
-      return track_parked(unique, r.header->nodeid);
+      return track_parked(r);
     case Outcome::full:
       stats_.native++;
       send(unique, ENOSPC, nullptr, 0);
@@ -385,21 +385,24 @@ void Session::interrupt(const Request& r) {
     stats_.malformed++;
     return;
   }
-  uint64_t ino = 0;
+  Parked interrupted{};
   bool held = false;
   {
     std::lock_guard lock(held_mutex_);
     const auto parked = parked_.find(in->unique);
     if (parked != parked_.end()) {
-      ino = parked->second;
+      interrupted = parked->second;
       parked_.erase(parked);
     } else {
       held = held_.count(in->unique) > 0;
     }
   }
   stats_.native++;
-  if (ino != 0) config_.table->cancel(this, ino, in->unique, EINTR);
-  else if (held) raise({EventKind::interrupt, 0, double(in->unique)});
+  if (interrupted.ino != 0) {
+    config_.table->interrupt(weak_from_this(), interrupted.ino, in->unique, interrupted.pid);
+  } else if (held) {
+    raise({EventKind::interrupt, 0, double(in->unique)});
+  }
 }
 
 }  // namespace lattice

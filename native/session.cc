@@ -50,7 +50,9 @@ std::shared_ptr<Session> Session::start(int fd, const SessionConfig& config,
                                         std::shared_ptr<Wakeable> waker) {
   auto device = std::make_shared<Device>(fd);
   if (!device->ok()) return nullptr;
-  std::shared_ptr<Session> session(new Session(config, std::move(waker)));
+  std::shared_ptr<Session> session(new Session(config, std::move(waker)), [](Session* last) {
+    delete_elsewhere(last, last->reader_.get_id() == std::this_thread::get_id());
+  });
   session->scratch_bytes_ = kHeaderBytes + config.max_write;
   session->scratch_.reset(new uint8_t[session->scratch_bytes_]);
   session->device_ = device;

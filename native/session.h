@@ -70,6 +70,10 @@ class Session final : public Waiter, public std::enable_shared_from_this<Session
     uint64_t nodeid;
     uint64_t sequence;
   };
+  struct Parked {
+    uint64_t ino;
+    uint32_t pid;
+  };
   struct Request {
     const fuse_in_header* header;
     const uint8_t* body;
@@ -109,7 +113,7 @@ class Session final : public Waiter, public std::enable_shared_from_this<Session
   void interrupt(const Request& request);
   void getxattr(const Request& request);
   void refuse(const Request& request, int error);
-  void track_parked(uint64_t unique, uint64_t ino);
+  void track_parked(const Request& request);
 
   // Completing replies; session-reply.cc.
   bool complete(const Held& held, uint8_t* payload, size_t size);
@@ -132,7 +136,7 @@ class Session final : public Waiter, public std::enable_shared_from_this<Session
   std::mutex held_mutex_;
   std::unordered_map<uint64_t, Held> held_;
   std::unordered_map<uint64_t, uint64_t> invalidated_;  // ino -> sequence at that time
-  std::unordered_map<uint64_t, uint64_t> parked_;       // unique -> ino
+  std::unordered_map<uint64_t, Parked> parked_;         // by unique
   uint64_t sequence_ = 0;
 
   std::mutex events_mutex_;

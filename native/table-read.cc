@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 
+#include "signals.h"
 #include "table-locked.h"
 #include "table.h"
 
@@ -278,6 +280,47 @@ void Table::cancel_all(const Waiter* waiter, int error) {
   settled.send();
 }
 
+bool Table::parked(const Waiter* waiter, uint64_t ino, uint64_t unique) {
+  const auto same = [&](const auto& p) { return p.waiter.get() == waiter && p.unique == unique; };
+  {
+    Locked locked(*this, ino);
+    if (locked && std::any_of(locked->parked.begin(), locked->parked.end(), same)) return true;
+  }
+  std::lock_guard lock(parked_mutex_);
+  return std::any_of(parked_writes_.begin(), parked_writes_.end(), same);
+}
+
+void Table::interrupt(std::weak_ptr<Waiter> waiter, uint64_t ino, uint64_t unique, uint32_t pid) {
+  if (dying(pid)) {
+    cancel(waiter.lock().get(), ino, unique, EINTR);
+    return;
+  }
+  {
+    std::lock_guard lock(parked_mutex_);
+    interrupted_.push_back({std::move(waiter), ino, unique, pid});
+    any_interrupted_ = true;
+  }
+  hurry_tick();
+}
+
+// Whoever waits in spite of a signal may be killed later, without another word from the kernel.
+void Table::examine_interrupted() {
+  if (!any_interrupted_) return;
+  std::vector<Interrupted> waiting;
+  {
+    std::lock_guard lock(parked_mutex_);
+    waiting.swap(interrupted_);
+  }
+  std::erase_if(waiting, [this](const Interrupted& i) {
+    const WaiterRef waiter = i.waiter.lock();
+    if (!waiter || !parked(waiter.get(), i.ino, i.unique)) return true;
+    return dying(i.pid) && (cancel(waiter.get(), i.ino, i.unique, EINTR), true);
+  });
+  std::lock_guard lock(parked_mutex_);
+  std::move(waiting.begin(), waiting.end(), std::back_inserter(interrupted_));
+  any_interrupted_ = !interrupted_.empty();
+}
+
 // ---- writes, landing and back-pressure -------------------------------------------------------
 
 Outcome Table::write_for(const WaiterRef& waiter, uint64_t unique, uint64_t ino, uint64_t offset,
@@ -377,7 +420,11 @@ ArenaRef Table::landing_reserve(uint64_t ino, size_t room) {
   if (!locked.overlay()) return {};
   Overlay& overlay = *locked.overlay();
   if (!overlay.current || overlay.current->reserved || full()) return {};
-  if (!overlay.current->slab && overlay.current->room() >= room) return {};
+  if (!overlay.streams()) return {};
+  // What is left of an arena is filled by copying, except in the largest, where it is little.
+  const uint32_t left = overlay.current->room();
+  if (left > 0 && left < room && overlay.current->capacity < kSlabBytes) return {};
+  if (!overlay.current->slab && left >= room) return {};
   if (!overlay.ensure_room(room)) return {};
   if (!overlay.current->slab) return {};
   overlay.current->reserved = true;
@@ -405,6 +452,7 @@ Outcome Table::landing_write(uint64_t ino, const ArenaRef& arena, uint64_t offse
   arena->reserved = false;
   const uint32_t pos = arena->fill;
   arena->fill += size;
+  r.overlay->landed(size);
   r.overlay->put_bytes(offset, size, State::dirty, arena, pos);
   r.attr.size = std::max(r.attr.size, offset + size);
   wrote(r);
@@ -426,7 +474,8 @@ void Table::run(bool ticking) {
   using std::chrono::steady_clock;
   auto ticked = steady_clock::now();
   const auto due = [&] {
-    return ticked + (pressing_      ? std::chrono::milliseconds(100)
+    const bool hurried = pressing_ || any_interrupted_;
+    return ticked + (hurried        ? std::chrono::milliseconds(100)
                      : attrs_told_ ? std::chrono::milliseconds(1000)
                                    : std::chrono::milliseconds(10000));
   };
@@ -452,12 +501,13 @@ void Table::run(bool ticking) {
 }
 
 void Table::tick() {
+  examine_interrupted();
   if (pressing_) {
     if (!full()) resume_writes();
     // Cleared first: a writer that parks between the question and its answer presses by itself.
     pressing_ = false;
     if (full() || parked_write_count_.load() > 0) press();
-  } else if (!attrs_told_) {
+  } else if (!attrs_told_ && !any_interrupted_) {
     slabs_trim_idle();
   }
   tell_attrs();

@@ -50,7 +50,9 @@ void Settled::send() {
 // ---- life cycle -----------------------------------------------------------------------------
 
 std::shared_ptr<Table> Table::create() {
-  std::shared_ptr<Table> table(new Table);
+  std::shared_ptr<Table> table(new Table, [](Table* last) {
+    delete_elsewhere(last, last->own_thread());
+  });
   {
     Registry& all = registry();
     std::lock_guard lock(all.mutex);
@@ -67,6 +69,12 @@ std::shared_ptr<Table> Table::by_handle(uint64_t handle) {
   std::lock_guard lock(all.mutex);
   const auto it = all.tables.find(handle);
   return it == all.tables.end() ? nullptr : it->second.lock();
+}
+
+bool Table::own_thread() const {
+  return std::any_of(threads_.begin(), threads_.end(), [](const std::thread& thread) {
+    return thread.get_id() == std::this_thread::get_id();
+  });
 }
 
 Table::~Table() {

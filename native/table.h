@@ -182,6 +182,13 @@ struct BundlePiece {
   uint64_t bundle_offset, bundle_bytes, plain_offset;
 };
 
+// What joins its own threads is not deleted on one of them: `own` leaves it to another thread.
+template <typename T>
+void delete_elsewhere(T* object, bool own) {
+  if (own) std::thread([object] { delete object; }).detach();
+  else delete object;
+}
+
 class Table : public std::enable_shared_from_this<Table> {
  public:
   static std::shared_ptr<Table> create();
@@ -254,6 +261,9 @@ class Table : public std::enable_shared_from_this<Table> {
   // Takes a parked request away, answering it with `error`; false when it is not parked.
   bool cancel(const Waiter* waiter, uint64_t ino, uint64_t unique, int error);
   void cancel_all(const Waiter* waiter, int error);
+  // A parked request was interrupted: it gets EINTR once its thread `pid` is to die of a signal,
+  // now or later, as long as it is parked. The kernel tells of the first signal only.
+  void interrupt(std::weak_ptr<Waiter> waiter, uint64_t ino, uint64_t unique, uint32_t pid);
 
   // Jobs.
   std::shared_ptr<const Job> freeze(uint64_t ino, Outcome* outcome);
@@ -292,9 +302,15 @@ class Table : public std::enable_shared_from_this<Table> {
     std::vector<uint8_t> payload;
     bool kill_suid;
   };
+  struct Interrupted {
+    std::weak_ptr<Waiter> waiter;
+    uint64_t ino, unique;
+    uint32_t pid;
+  };
   struct Fetch;
 
   Table() = default;
+  bool own_thread() const;
   RecordRef find_or_make(uint64_t ino);
   bool known_again(uint64_t ino);
   template <typename Fill>
@@ -344,6 +360,8 @@ class Table : public std::enable_shared_from_this<Table> {
   void hurry_tick();
   void tell_attrs();
   void resume_writes();
+  bool parked(const Waiter* waiter, uint64_t ino, uint64_t unique);
+  void examine_interrupted();
   void run_fetch_task(const std::shared_ptr<Fetch>& fetch, size_t first, size_t last);
   int open_group(uint64_t ino, uint64_t epoch, const BundlePiece* pieces, size_t count,
                  bool at_once);
@@ -383,6 +401,8 @@ class Table : public std::enable_shared_from_this<Table> {
   std::mutex parked_mutex_;
   std::deque<ParkedWrite> parked_writes_;
   bool resuming_ = false;
+  std::vector<Interrupted> interrupted_;
+  std::atomic<bool> any_interrupted_{false};  // the ticking thread looks after them
 
   std::mutex keys_mutex_;
   std::map<std::string, std::vector<uint8_t>> keys_;

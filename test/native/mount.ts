@@ -34,9 +34,10 @@ async function mounted(
   test: Test,
   dirtyBytesMax = 256 << 20,
   how: 'direct' | 'helper' = 'direct',
+  mood: '' | 'stuck' = '',
 ): Promise<Mounted> {
   const dir = await mkdtemp(join(tmpdir(), 'lattice-native-'))
-  const args = ['--import', 'tsx', SERVER, dir, `${dirtyBytesMax}`, how]
+  const args = ['--import', 'tsx', SERVER, dir, `${dirtyBytesMax}`, how, mood]
   const server = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
   let output = ''
   const closed = new Promise<void>((resolve) => server.once('close', () => resolve()))
@@ -132,6 +133,45 @@ void t.test('a small dirty limit loses nothing', { skip, timeout: 60_000 }, asyn
   await Promise.all(['a', 'b', 'c'].map((name) => exec('cp', [source, join(dir, name)])))
   for (const name of ['a', 'b', 'c']) await exec('cmp', [source, join(dir, name)])
   await end()
+})
+
+// Python's own calls go on after EINTR by themselves: the C library's say what the kernel said.
+const WRITER = `
+import ctypes, signal, sys
+libc = ctypes.CDLL(None, use_errno=True)
+signal.signal(signal.SIGALRM, lambda *_: None)
+signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+fd = libc.open(sys.argv[1].encode(), 0o1101, 0o644)
+for i in range(24):
+    if libc.write(fd, bytes(1 << 20), 1 << 20) != 1 << 20:
+        sys.exit(f'errno {ctypes.get_errno()}')
+signal.setitimer(signal.ITIMER_REAL, 0)
+`
+const signals = { skip: skip || noPython, timeout: 60_000 }
+void t.test('a signal with a handler interrupts no waiting write', signals, async (test) => {
+  const { dir, end } = await mounted(test, 2 << 20)
+  await exec('python3', ['-c', WRITER, join(dir, 'a')])
+  test.equal((await stat(join(dir, 'a'))).size, 24 << 20)
+  await end()
+})
+
+void t.test('a fatal one ends a writer that waits', signals, async (test) => {
+  const { dir } = await mounted(test, 2 << 20, 'direct', 'stuck')
+  const fatal = ['SIGKILL', 'SIGTERM', 'SIGQUIT'] as const
+  const writers = fatal.map((_, i) => {
+    const args = ['-c', WRITER, join(dir, `${i}`)]
+    return spawn('python3', args, { stdio: ['ignore', 'ignore', 'inherit'] })
+  })
+  test.teardown(() => writers.forEach((writer) => writer.kill('SIGKILL')))
+  await new Promise((resolve) => setTimeout(resolve, 1500))
+  test.same(writers.map((writer) => writer.exitCode), [null, null, null], 'they wait')
+  for (const [i, signal] of fatal.entries()) {
+    const begun = Date.now()
+    const ended = new Promise((resolve) => writers[i]!.once('exit', (_, by) => resolve(by)))
+    writers[i]!.kill(signal)
+    test.equal(await ended, signal)
+    test.ok(Date.now() - begun < 2000, `${signal}: after ${Date.now() - begun} ms`)
+  }
 })
 
 const noHelper = !existsSync('/usr/bin/fusermount3') && 'needs fusermount3'

@@ -2,6 +2,8 @@
 // real kernel would never send is sent here too. Run again under AddressSanitizer and
 // ThreadSanitizer by sanitizers.ts. SEED=n replays the random part.
 
+import { spawn } from 'node:child_process'
+import { readFile } from 'node:fs/promises'
 import t, { type Test } from 'tap'
 import { sessionAddon } from '../../src/fuse/addon.ts'
 import { FakeKernel, OP, attrAt, body } from './support/fake-kernel.ts'
@@ -329,6 +331,55 @@ void t.test('back-pressure: writers wait in order, nobody else does', async (tes
   const refused = await Promise.all(more.map((write) => write.answer))
   test.ok(refused.some((answer) => answer.error === 28), 'who waits is told ENOSPC')
   fs.table.refuseWrites(0)
+})
+
+void t.test('an interrupted write waits on unless its process is to die', async (test) => {
+  const { kernel, fs } = await pair(test, { manual: true, dirtyBytesMax: 1 << 20 })
+  const ino = await create(kernel, 'a')
+  await kernel.ok(OP.write, ino, body.write(0, Buffer.alloc(1 << 20)))
+  const callers = [0, 1].map(() => spawn('sleep', ['60'], { stdio: 'ignore' }))
+  test.teardown(() => callers.forEach((caller) => caller.kill('SIGKILL')))
+  const [doomed, stopped] = callers.map((caller) => caller.pid!) as [number, number]
+  const write = (pid: number): ReturnType<FakeKernel['start']> => {
+    kernel.pid = pid
+    const started = kernel.start(OP.write, ino, body.write(0, Buffer.from('x')))
+    kernel.send(OP.interrupt, 0, body.interrupt(started.unique))
+    return started
+  }
+  const patient = write(process.pid)
+  const later = write(doomed)
+  test.equal((await write(0).answer).error, EINTR, 'nothing is known about the caller')
+  process.kill(stopped, 'SIGSTOP')
+  const pending = async (): Promise<bigint> => {
+    const status = await readFile(`/proc/${stopped}/status`, 'utf8')
+    return BigInt(`0x${/ShdPnd:\s*(\w+)/.exec(status)![1]!}`)
+  }
+  while (!/State:\s*T/.test(await readFile(`/proc/${stopped}/status`, 'utf8'))) continue
+  process.kill(stopped, 'SIGCHLD')
+  const third = write(stopped)
+  await new Promise((resolve) => setTimeout(resolve, 400))
+  test.equal(kernel.waiting, 3, 'three wait on')
+  process.kill(stopped, 'SIGTERM')
+  test.not(await pending(), 0n)
+  test.equal((await third.answer).error, EINTR, 'a fatal signal is pending')
+  process.kill(doomed, 'SIGKILL')
+  test.equal((await later.answer).error, EINTR, 'killed after the interrupt')
+  test.equal(fs.table.totals()[4], 1)
+  fs.seal(ino)
+  test.equal((await patient.answer).error, 0)
+})
+
+void t.test('slowly written files hold little more than their bytes', async (test) => {
+  const { kernel, fs } = await pair(test, { manual: true })
+  const slabs = fs.table.totals()[5]! // of the whole process
+  for (let file = 0; file < 6; file++) {
+    const ino = await create(kernel, `${file}`)
+    const piece = 64 << 10
+    for (let at = 0; at < 1 << 20; at += piece) {
+      await kernel.ok(OP.write, ino, body.write(at, Buffer.alloc(piece)))
+    }
+  }
+  test.ok(fs.table.totals()[5]! <= slabs, 'no slab for the first MiB')
 })
 
 void t.test('streams land where they belong', async (test) => {

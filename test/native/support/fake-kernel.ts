@@ -41,6 +41,8 @@ export class FakeKernel {
   readonly #waiting = new Map<bigint, (answer: Answer) => void>()
   readonly notifications: { code: number; payload: Buffer }[] = []
   readonly unexpected: bigint[] = []
+  /** The thread in whose name requests are sent; 0: one that cannot be seen from here. */
+  pid = 0
   #unique = 1n
   #ended = false
   #resolveEnded: () => void = () => undefined
@@ -96,6 +98,7 @@ export class FakeKernel {
     header.writeBigUInt64LE(BigInt(nodeid), 16)
     header.writeUInt32LE(1000, 24)
     header.writeUInt32LE(1000, 28)
+    header.writeUInt32LE(this.pid, 32)
     return header
   }
 
