@@ -102,6 +102,7 @@ export class FsContext {
   }
 
   attrs(node: NodeInfo): Attr {
+    if (node.kind === KIND_FILE) this.files.tellHoles(node)
     return this.files.attrs(node.ino, node.attr)
   }
 

@@ -161,7 +161,6 @@ export class NativeBuffers implements FileBuffers {
     this.table.watchForget(ino)
   }
 
-  /** Bytes of holes in the base, for st_blocks. */
   setBaseHoles(ino: Ino, bytes: number): void {
     this.table.setBaseHoles(ino, bytes)
   }

@@ -364,6 +364,9 @@ export class BuffersTwin implements FileBuffers {
     return this.#nodes.get(ino)?.dirty ?? false
   }
 
+  /** It tells no blocks. */
+  setBaseHoles(): void {}
+
   totals(): { dirtyBytes: number; cleanBytes: number; records: number } {
     let cleanBytes = 0
     for (const node of this.#nodes.values()) cleanBytes += node.extents?.dataBytes('clean') ?? 0

@@ -66,6 +66,20 @@ export interface ContentStore {
   close(): Promise<void>
 }
 
+/** Smaller files are not worth the question. */
+const SPARSE_MIN_BYTES = 64 * 1024
+
+/** Bytes of holes, as far as they are known without reading: at most those that there are. */
+export function knownHoleBytes(content: Content | undefined, sizeBytes: number): number {
+  if (sizeBytes < SPARSE_MIN_BYTES || content?.kind === 'tree') return 0
+  let dataBytes = 0
+  if (content?.kind === 'inline') dataBytes = content.bytes.length
+  if (content?.kind === 'refs') {
+    for (const ref of content.refs) if (!('hole' in ref)) dataBytes += ref.length
+  }
+  return Math.max(0, sizeBytes - dataBytes)
+}
+
 export interface ReadPlan {
   pieces: ReadPiece[]
   release(): void

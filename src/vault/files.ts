@@ -9,9 +9,10 @@
 import { must } from '../util/assert.ts'
 import { ATTR_CTIME, ATTR_MTIME, ATTR_SIZE } from './buffers.ts'
 import type { Attr, BufferEvents, FileBuffers, Ino } from './buffers.ts'
+import { knownHoleBytes } from './content.ts'
 import type { ContentStore } from './content.ts'
 import type { Clock, JournalPort, Timer } from './ports.ts'
-import type { Tree, UnsealedContent } from './tree.ts'
+import type { NodeInfo, Tree, UnsealedContent } from './tree.ts'
 import { FileReader } from './file-reader.ts'
 import { FileSealer } from './file-sealer.ts'
 import { OpenFile, SEAL_FINAL, SEAL_PARTIAL, SEAL_URGENT } from './open-file.ts'
@@ -78,6 +79,15 @@ export class Files implements UnsealedContent, BufferEvents {
     return { ...treeAttr, sizeBytes, mtimeSec, mtimeNsec, ctimeSec, ctimeNsec }
   }
 
+  /** The kernel will hear of the file: if it has holes, the record that it gets tells so. Not for
+   *  records that are there: a file that was opened may be cut without us. */
+  tellHoles({ ino, content, attr }: NodeInfo): void {
+    const holeBytes = knownHoleBytes(content, attr.sizeBytes)
+    if (holeBytes === 0 || this.#files.has(ino) || this.#buffers.attrs(ino) !== undefined) return
+    this.#buffers.attach(ino, attr)
+    this.#buffers.setBaseHoles(ino, holeBytes)
+  }
+
   /**
    * Brings attributes that the buffers answered themselves to the tree: before every change of a
    * name and every commit. The mtime of unsealed content comes with its put.
@@ -132,6 +142,7 @@ export class Files implements UnsealedContent, BufferEvents {
     this.#files.set(ino, file)
     if (this.#buffers.attrs(ino) === undefined) this.#buffers.attach(ino, node.attr)
     this.#buffers.openData(ino)
+    this.#buffers.setBaseHoles(ino, 0)
     return file
   }
 

@@ -246,6 +246,8 @@ export class FlatBuffers implements port.FileBuffers {
     }
     return { dirtyBytes, cleanBytes, records: this.#files.size }
   }
+  setBaseHoles(): void {}
+
   drop(ino: Ino): void {
     this.#files.delete(ino)
     this.#changed = this.#changed.filter((other) => other !== ino)
