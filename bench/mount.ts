@@ -165,6 +165,7 @@ async function measure(system: System, row: Row): Promise<Sample> {
     await system.unmount()
     execFileSync('sh', ['-c', 'sync; echo 3 > /proc/sys/vm/drop_caches'])
     await system.mount()
+    await settled(system.pid())
   }
   const before = processCpuSeconds(system.pid())
   const sample = row.run(system, system.directory)
