@@ -48,7 +48,7 @@ t.test('what a dead worker had written is flushed before a sync says so', async 
   const directory = fs.mkdtempSync(join(os.tmpdir(), 'lattice-pool-'))
   t.teardown(() => fs.rmSync(directory, { recursive: true, force: true }))
   const workers = new Set<Worker>()
-  const { postMessage } = Worker.prototype
+  const postMessage = Reflect.get(Worker.prototype, 'postMessage')
   Worker.prototype.postMessage = function post(...parameters: [unknown]) {
     workers.add(this)
     return postMessage.apply(this, parameters)

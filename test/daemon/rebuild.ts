@@ -81,7 +81,7 @@ t.test('an index made anew is written on the way and comes out equal', async (t)
   const hash = first.index.stateHash()
   const ids = await fillPacks(state)
 
-  const freeze = LmdbIndex.prototype.freeze
+  const freeze = Reflect.get(LmdbIndex.prototype, 'freeze')
   t.teardown(() => (LmdbIndex.prototype.freeze = freeze))
   const sizes: number[] = []
   let mostMib = 0

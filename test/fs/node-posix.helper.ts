@@ -56,7 +56,9 @@ export function nodePosix(root: string, more: Partial<Posix> = {}): Posix {
           }),
         ),
       ),
-    mkdir: async (path, mode) => void (await call('mkdir', nodeFs.mkdir(at(path), mode))),
+    mkdir: async (path, mode) => {
+      await call('mkdir', nodeFs.mkdir(at(path), mode))
+    },
     rmdir: async (path) => call('rmdir', nodeFs.rmdir(at(path))),
     unlink: async (path) => call('unlink', nodeFs.unlink(at(path))),
     rename: async (from, to) => call('rename', nodeFs.rename(at(from), at(to))),

@@ -21,7 +21,7 @@ void t.test('FileSystem over the real tree, journal, index, packs and content', 
   const root = mkdtempSync(join(tmpdir(), 'lattice-posix-'))
   test.teardown(() => rmSync(root, { recursive: true, force: true }))
   const vault = await new VaultPlace(root).open()
-  test.teardown(vault.close)
+  test.teardown(() => vault.close())
   const direct = new DirectPosix('real parts', vault.fs, vault.buffers)
   direct.sync = async () => vault.files.syncAll()
   await runPosixCases(direct, test)
@@ -36,7 +36,7 @@ void t.test('FileSystem over the real tree, journal, index, packs and content', 
 
 void t.test('FileSystem over naive parts', async (test) => {
   const vault = memoryVault()
-  test.teardown(vault.close)
+  test.teardown(() => vault.close())
   const direct = new DirectPosix('memory', vault.fs, vault.buffers)
   direct.sync = async () => vault.files.syncAll()
   await runPosixCases(direct, test)

@@ -47,7 +47,7 @@ export interface MemoryVault {
   content: MemoryContent
   clock: TestClock
   troubles: Trouble[]
-  close(): Promise<void>
+  close: () => Promise<void>
 }
 
 export interface MemoryVaultOptions {

@@ -31,8 +31,8 @@ void t.test('a file that is opened and unlinked in one batch stays open', async 
   const vault = await openStoredVault(paths, { name: 'v', path: '/v', id }, keys, options)
   const [ours, theirs] = sessionAddon().socketPair()
   const { fileSystem, buffers } = vault
-  const log = () => {}
-  const session = FuseSession.open({ fd: ours, fileSystem, buffers, readOnly: false, log })
+  const quiet = () => {}
+  const session = FuseSession.open({ fd: ours, fileSystem, buffers, readOnly: false, log: quiet })
   const kernel = new FakeKernel(theirs)
   try {
     await kernel.ok(OP.init, 0, body.init())

@@ -163,18 +163,18 @@ class Driver {
 
   async #step(ino: Ino): Promise<void> {
     const actions: [number, (ino: Ino) => void | Promise<void>][] = [
-      [12, this.#write],
-      [10, this.#append],
-      [4, this.#truncate],
-      [4, this.#zero],
-      [10, this.#read],
-      [8, this.#freeze],
-      [8, this.#readFrozen],
-      [8, this.#settle],
-      [10, this.#fill],
-      [2, this.#replaceBase],
-      [3, this.#attributes],
-      [1, this.#drop],
+      [12, (one) => this.#write(one)],
+      [10, (one) => this.#append(one)],
+      [4, (one) => this.#truncate(one)],
+      [4, (one) => this.#zero(one)],
+      [10, (one) => this.#read(one)],
+      [8, (one) => this.#freeze(one)],
+      [8, (one) => this.#readFrozen(one)],
+      [8, (one) => this.#settle(one)],
+      [10, (one) => this.#fill(one)],
+      [2, (one) => this.#replaceBase(one)],
+      [3, (one) => this.#attributes(one)],
+      [1, (one) => this.#drop(one)],
     ]
     let pick = this.rng.below(actions.reduce((sum, [weight]) => sum + weight, 0))
     for (const [weight, action] of actions) {

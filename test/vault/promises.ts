@@ -17,10 +17,10 @@ interface Case {
   place: VaultPlace
   vault: RealVault
   /** Makes, opens and writes; stays open. */
-  make(name: string, content: string): Ino
-  write(ino: Ino, content: string): void
+  make: (name: string, content: string) => Ino
+  write: (ino: Ino, content: string) => void
   /** What a crash at this moment leaves under the name; undefined = nothing. */
-  afterCrash(name: string): Promise<string | undefined>
+  afterCrash: (name: string) => Promise<string | undefined>
 }
 
 async function open(test: Test): Promise<Case> {

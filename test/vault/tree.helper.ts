@@ -209,7 +209,7 @@ export class TestVault {
 
 /** What must be equal after a rebuild: everything but where the index has it. */
 export function describe(record: NodeRecord): string {
-  const plain: Record<string, unknown> = { ...record }
+  const plain = Object.fromEntries(Object.entries(record)) as Record<string, unknown>
   const unequal = ['epoch', 'stored', 'storedParent', 'storedCookie', 'namesHash', 'stateHash']
   for (const key of unequal) delete plain[key]
   return JSON.stringify(plain, (_key, value: unknown) => {
