@@ -34,7 +34,6 @@ import type { RequestReader } from './request-reader.ts'
 export type Reply = (writer: ReplyWriter) => void
 export type Handler = (fs: FileSystem, request: RequestReader) => Reply | Promise<Reply>
 
-const XATTR_EXTENDED_HEADER = false
 const DT_SHIFT = 12
 const MODE_TYPE = 0o170000
 
@@ -202,7 +201,6 @@ const fsyncdir: Handler = async (fs, request) => {
 const setxattr: Handler = (fs, request) => {
   const sizeBytes = request.u32()
   const flags = request.u32()
-  if (XATTR_EXTENDED_HEADER) request.skip(8)
   const name = request.cstring()
   fs.setxattr(ino(request), name, request.view(sizeBytes).slice(), flags)
   return nothing
