@@ -133,7 +133,13 @@ export class FuseSession {
 
   #serve(offset: number, length: number): void {
     const request = this.#reader
-    request.set(offset, length)
+    try {
+      request.set(offset, length)
+    } catch (error) {
+      const number = this.#errors.toErrno(error, 'request', 0)
+      this.#writer.error(request.uniqueLow, request.uniqueHigh, number)
+      return
+    }
     const { opcode, nodeId, uniqueLow, uniqueHigh } = request
     // What was opened before a name goes must count as open by then: replies count it.
     if (REMOVING.has(opcode)) this.#send()
@@ -185,7 +191,7 @@ export class FuseSession {
         this.#waiting--
         if (!this.#closed) this.#send()
       })
-      .catch(() => undefined)
+      .catch((error: unknown) => void this.#errors.toErrno(error, name, nodeId))
   }
 
   #send(): void {

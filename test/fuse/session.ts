@@ -1,7 +1,7 @@
 // A session over a real engine, driven by the fake kernel: what depends on how requests meet in one
 // batch. No mount, no privilege.
 
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -18,7 +18,13 @@ import { FakeKernel, OP, attrAt, body } from '../native/support/fake-kernel.ts'
 
 const UNLINK = 10
 
-void t.test('a file that is opened and unlinked in one batch stays open', async (test) => {
+interface Served {
+  kernel: FakeKernel
+  vault: Awaited<ReturnType<typeof openStoredVault>>
+}
+
+/** Serves a new vault to a fake kernel while `run` lasts. */
+async function served(test: Test, run: (served: Served) => Promise<void>): Promise<void> {
   const home = mkdtempSync(join(tmpdir(), 'session-'))
   test.teardown(() => rmSync(home, { recursive: true, force: true }))
   const paths = resolvePaths({ LATTICE_HOME: home })
@@ -36,6 +42,18 @@ void t.test('a file that is opened and unlinked in one batch stays open', async 
   const kernel = new FakeKernel(theirs)
   try {
     await kernel.ok(OP.init, 0, body.init())
+    await run({ kernel, vault })
+  } finally {
+    session.close()
+    await kernel.ended
+    await vault.close()
+    ring.close()
+  }
+}
+
+void t.test('a file that is opened and unlinked in one batch stays open', async (test) => {
+  await served(test, async ({ kernel, vault }) => {
+    const { buffers } = vault
     const { ino } = attrAt(await kernel.ok(OP.create, 1, body.create('a')), 40)
     const bytes = Buffer.alloc(200_000, 7)
     await kernel.ok(OP.write, ino, body.write(0, bytes))
@@ -50,10 +68,14 @@ void t.test('a file that is opened and unlinked in one batch stays open', async 
     test.equal(buffers.openCount(ino as Parameters<typeof buffers.openCount>[0]), 1)
     test.equal(vault.engine.files.openFiles, 1, 'the engine knows that it is open')
     test.same(await kernel.ok(OP.read, ino, body.read(0, 131072)), bytes.subarray(0, 131072))
-  } finally {
-    session.close()
-    await kernel.ended
-    await vault.close()
-    ring.close()
-  }
+  })
+})
+
+void t.test('a header that cannot be read gets an error; the session serves on', async (test) => {
+  await served(test, async ({ kernel }) => {
+    const answer = await kernel.ask(UNLINK, 2 ** 60, body.name('a'))
+    test.equal(Math.abs(answer.error), 22)
+    await kernel.ok(OP.create, 1, body.create('a'))
+    test.equal((await kernel.ask(UNLINK, 1, body.name('a'))).error, 0)
+  })
 })
