@@ -2,7 +2,8 @@
 # Builds the addon with the system's C++ compiler and the node-api-headers package: every *.cc in
 # this folder becomes one object, all linked into build/lattice.node. A call with nothing to do
 # costs a few milliseconds: an object is fresh while it is newer than its source and every header.
-# LATTICE_SANITIZE=address|thread builds build/lattice-asan.node or build/lattice-tsan.node beside.
+# LATTICE_SANITIZE=address|thread builds build/lattice-asan.node or build/lattice-tsan.node beside;
+# LATTICE_TARGET=aarch64 (or another machine that has a cross compiler) build/lattice-aarch64.node.
 # CXX and CXXFLAGS are honoured. Objects and addon are replaced by rename: safe beside running ones.
 set -eu
 cd "$(dirname -- "$0")"
@@ -14,10 +15,15 @@ case "${LATTICE_SANITIZE:-}" in
   *) echo "build.sh: LATTICE_SANITIZE must be address or thread" >&2; exit 2 ;;
 esac
 
+cxx=${CXX:-c++}
+if [ -n "${LATTICE_TARGET:-}" ]; then
+  name=$name-$LATTICE_TARGET
+  cxx=${CXX:-$LATTICE_TARGET-linux-gnu-g++}
+fi
+
 include=../node_modules/node-api-headers/include
 [ -d "$include" ] || { echo "build.sh: node-api-headers is missing: run npm ci" >&2; exit 69; }
 
-cxx=${CXX:-c++}
 flags="-O2 -std=c++20 -fPIC -fvisibility=hidden -Wall -Wextra -Werror -pthread $extra ${CXXFLAGS:-}"
 # The FUSE session registers itself here; the rest of the addon also builds without it.
 if grep -qs '^void register_session' session*.cc; then flags="$flags -DLATTICE_SESSION"; fi
@@ -48,7 +54,8 @@ for source in *.cc; do
   fi
   [ -n "$stale" ] || continue
   command -v "$cxx" > /dev/null || {
-    echo "build.sh: no C++ compiler: install one (Debian: apt-get install g++)" >&2
+    package=g++${LATTICE_TARGET:+-$LATTICE_TARGET-linux-gnu}
+    echo "build.sh: no $cxx: install one (Debian: apt-get install $package)" >&2
     exit 69
   }
   compiled="$compiled $source"
