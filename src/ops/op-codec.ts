@@ -1,7 +1,8 @@
 /**
  * Bytes of one op: kind uint ‖ flags u8 (bit 0 = critical) ‖ body length uint ‖ body. The fields of
  * each body stand in the order of its write function below and are append-only: a later rules
- * version adds behind the last. Ids of nodes and links that an op makes are derived, not written.
+ * version adds behind the last. Ids of nodes and links that an op makes follow from it, and are not
+ * written.
  */
 
 import { assert, unreachable } from '../util/assert.ts'
@@ -14,9 +15,10 @@ import {
 } from './content-codec.ts'
 import { isKind } from './ids.ts'
 import type { Ids } from './ids.ts'
-import { readRefs, writeRefs } from './refs.ts'
+import { readRef, readRefs, writeRef, writeRefs } from './refs.ts'
 import type { RefContext } from './refs.ts'
 import { reject } from './reject.ts'
+import { KIND_FILE } from './types.ts'
 import type { ChunkId, LinkId, Name, NodeId, Op } from './types.ts'
 import { isName } from './wire.ts'
 import type { Reader, Writer } from './wire.ts'
@@ -82,11 +84,12 @@ function kindNumber(op: Op): number {
 function writeBody(writer: Writer, { op, context }: Task): void {
   switch (op.kind) {
     case 'mk':
-      writer.uint(op.mint)
+      writeMint(writer, op, context)
       writer.u8(op.nodeKind)
       writePlace(writer, op)
       return writeAttrs(writer, op.attrs)
     case 'link':
+      assert(op.mint > 0, 'link: a mint counts from 1')
       writer.uint(op.mint)
       writer.id(op.node, ID_BYTES)
       return writePlace(writer, op)
@@ -179,17 +182,33 @@ function readPlace(reader: Reader): { parent: NodeId; name: Name } {
   return isName(name) ? { parent, name } : reject('name')
 }
 
+/** mint ≥ 1; or 0 ‖ ref of the put that the id is derived from. */
+function writeMint(writer: Writer, op: Op & { kind: 'mk' }, context: RefContext): void {
+  assert((op.mint === 0) === (op.source !== undefined), 'mk: minted, or derived from a put')
+  assert(op.source === undefined || op.nodeKind === KIND_FILE, 'mk: what is derived is a file')
+  writer.uint(op.mint)
+  if (op.source !== undefined) writeRef(writer, op.source, context)
+}
+
 function readMk(reader: Reader, context: OpContext): Op {
   const mint = reader.uint(SAFE_MAX)
+  const source = mint === 0 ? readRef(reader, context) : undefined
   const nodeKind = reader.u8()
   if (!isKind(nodeKind)) return reject('node-kind')
+  if (source !== undefined && nodeKind !== KIND_FILE) return reject('node-kind')
   const place = readPlace(reader)
+  const attrs = readAttrs(reader)
+  if (source !== undefined) {
+    const node = context.ids.derived(source)
+    return { kind: 'mk', mint, source, node, nodeKind, ...place, attrs }
+  }
   const node = context.ids.node(context.authors.own, mint, nodeKind)
-  return { kind: 'mk', mint, node, nodeKind, ...place, attrs: readAttrs(reader) }
+  return { kind: 'mk', mint, node, nodeKind, ...place, attrs }
 }
 
 function readLink(reader: Reader, context: OpContext): Op {
   const mint = reader.uint(SAFE_MAX)
+  if (mint === 0) reject('mint')
   const node = readId(reader) as NodeId
   const link = context.ids.link(context.authors.own, mint, node)
   return { kind: 'link', mint, link, node, ...readPlace(reader) }

@@ -97,7 +97,8 @@ export function readRefs(reader: Reader, context: RefContext): OpRef[] {
   return refs
 }
 
-function writeRef(writer: Writer, ref: OpRef, context: RefContext): void {
+/** One ref, without a count before it. */
+export function writeRef(writer: Writer, ref: OpRef, context: RefContext): void {
   assert(ref.seq >= 0, 'a ref is placed before it is written')
   const author = context.authors.indexOf(ref.author)
   writer.uint(author)
@@ -113,7 +114,7 @@ function writeRef(writer: Writer, ref: OpRef, context: RefContext): void {
   writer.uint(ref.counter)
 }
 
-function readRef(reader: Reader, context: RefContext): OpRef {
+export function readRef(reader: Reader, context: RefContext): OpRef {
   const authorIndex = reader.uint(BATCH_AUTHORS_MAX, 'author-index')
   const author = context.authors.at(authorIndex)
   const number = reader.uint(authorIndex === 0 ? context.seq : Number.MAX_SAFE_INTEGER, 'ref-seq')

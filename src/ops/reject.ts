@@ -25,6 +25,7 @@ export type RejectRule =
   // Ops
   | 'op-flags'
   | 'op-control-number'
+  | 'mint' // 0 where an id must be minted
   | 'node-kind'
   | 'name'
   | 'target'

@@ -72,8 +72,13 @@ export type AttrChange =
 export type Op =
   | {
       kind: 'mk'
-      /** Drawn at the call: the author's mint counter. The id is a hash of author and mint. */
+      /**
+       * Drawn at the call: the author's mint counter, from 1. The id is a hash of author and mint.
+       * 0: the id is derived from the put op `source`, and the node is a file: whoever makes a
+       * file of that conflict copy makes the same one.
+       */
       mint: number
+      source?: OpRef // exactly when mint is 0
       node: NodeId
       nodeKind: NodeKind
       parent: NodeId

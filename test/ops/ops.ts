@@ -40,6 +40,7 @@ const latin1 = (min: number, max: number) => fc.uint8Array({ minLength: min, max
   .map((bytes) => Buffer.from(bytes).toString('latin1'))
 const bytes = (min: number, max: number) => fc.uint8Array({ minLength: min, maxLength: max })
 const uint = fc.oneof(fc.nat(300), fc.maxSafeNat())
+const mint = uint.map((one) => Math.max(1, one))
 const kind = fc.constantFrom<NodeKind>(1, 2, 3, 4, 5, 6, 7)
 const idOf = fc.tuple(fc.constantFrom(own, ...others), uint, kind)
 const node = idOf.map(([author, mint, kind]) => ids.node(author, mint, kind))
@@ -109,10 +110,13 @@ const refs = fc.uniqueArray(ref, { maxLength: 4, selector: refName })
   .map((list) => list.toSorted((a, b) => (refName(a) < refName(b) ? -1 : 1)))
 
 const kinds: Record<string, fc.Arbitrary<Op>> = {
-  mk: fc.record({ mint: uint, nodeKind: kind, parent: node, name, attrs }).map((fields) => (
+  mk: fc.record({ mint, nodeKind: kind, parent: node, name, attrs }).map((fields) => (
     { kind: 'mk', ...fields, node: ids.node(own, fields.mint, fields.nodeKind) }
   )),
-  link: fc.record({ mint: uint, node, parent: node, name }).map((fields) => (
+  'mk derived': fc.record({ source: ref, parent: node, name, attrs }).map((fields) => (
+    { kind: 'mk', mint: 0, nodeKind: 2, ...fields, node: ids.derived(fields.source) }
+  )),
+  link: fc.record({ mint, node, parent: node, name }).map((fields) => (
     { kind: 'link', ...fields, link: ids.link(own, fields.mint, fields.node) }
   )),
   mv: fc.record({ kind: fc.constant('mv' as const), link, parent: node, name, prev: refs }),
@@ -291,6 +295,9 @@ t.test('each rule has its name', (t) => {
     ['text that is not UTF-8', 'utf8', one(9, 0, someNode, [1, 0xff])],
     ['a node without a kind', 'node-kind', one(9, 0, Buffer.alloc(16), [0])],
     ['a kind of node that is none', 'node-kind', one(1, 0, [1, 8], someNode, [1], 'a', [0])],
+    ['a derived directory', 'node-kind', one(1, 0, [0, 0, 1, 0, 0, 0, 1], someNode, [1], 'a', [0])],
+    ['an id derived from itself', 'ref-forward', one(1, 0, [0, 0, 0, 0, 0, 0, 2])],
+    ['a link that is not minted', 'mint', one(2, 0, [0], someNode, someNode, [1], 'a')],
     ['the name .', 'name', one(1, 0, [1, 2], someNode, [1], '.', [0])],
     ['the name ..', 'name', one(1, 0, [1, 2], someNode, [2], '..', [0])],
     ['no name', 'name', one(1, 0, [1, 2], someNode, [0, 0])],
@@ -427,8 +434,17 @@ t.test('ids depend on author, mint, kind and label, and carry their kind', (t) =
       seen.add(file).add(ids.node(author, mint, 1)).add(ids.link(author, mint, file))
     }
   }
+  for (const seq of [0, 1, 2 ** 40]) {
+    for (const index of [0, 1]) {
+      const put = { ms: seq, counter: index, author: own, seq, index, order: 0 }
+      const derived = ids.derived(put)
+      t.equal(kindOfId(derived), 2)
+      t.equal(ids.derived({ ...put, ms: 5, counter: 9 }), derived, 'a claimed time names nothing')
+      seen.add(derived)
+    }
+  }
   seen.add(ids.root(vaultId)).add(new Ids(Buffer.alloc(32)).root(vaultId))
-  t.equal(seen.size, 4 * 3 * 3 + 2)
+  t.equal(seen.size, 4 * 3 * 3 + 6 + 2)
   t.equal(kindOfId(ids.root(vaultId)), 1)
   t.end()
 })
@@ -487,6 +503,10 @@ function vectors() {
         { key: 6, rdev: 0x103 },
       ],
     }]),
+    'mk derived': example([{
+      kind: 'mk', mint: 0, source: at(others[0]!, 12, 3), node: ids.derived(at(others[0]!, 12, 3)),
+      nodeKind: 2, parent: root, name: file, attrs: [],
+    }]),
     link: example([{
       kind: 'link', mint: 2, link: ids.link(own, 2, n), node: n, parent: root, name: 'b' as Name,
     }]),
@@ -535,6 +555,14 @@ t.test('another implementation computes the same ids and opens the same blocks',
   const hash = blake2b(input, { key: Buffer.alloc(32, 9), dkLen: 32 })
   const expected = Buffer.concat([Buffer.from([2]), hash.subarray(0, 15)])
   t.ok(Buffer.from(ids.node(own, 77, 2), 'latin1').equals(expected))
+  const numbers = Buffer.alloc(16)
+  numbers.writeUIntBE(12, 2, 6)
+  numbers.writeUIntBE(3, 10, 6)
+  const source = { ms: 0, counter: 0, author: own, seq: 12, index: 3, order: 0 }
+  const parts = [Buffer.from(own, 'latin1'), numbers, Buffer.from('conflict')]
+  const whole = blake2b(Buffer.concat(parts), { key: Buffer.alloc(32, 9), dkLen: 32 })
+  const derived = Buffer.concat([Buffer.from([2]), whole.subarray(0, 15)])
+  t.ok(Buffer.from(ids.derived(source), 'latin1').equals(derived))
   at.writeUIntBE(seq, 2, 6)
   const text = Buffer.from('a batch')
   const block = sealBatch(text, place, seal)
@@ -553,6 +581,9 @@ t.test('the bytes are those of the vectors', (t) => {
     root: Buffer.from(ids.root(vaultId), 'latin1').toString('hex'),
     node: Buffer.from(ids.node(own, 1, 2), 'latin1').toString('hex'),
     link: Buffer.from(ids.link(own, 2, ids.node(own, 1, 2)), 'latin1').toString('hex'),
+    derived: Buffer.from(ids.derived({
+      ms: 0, counter: 0, author: others[0]!, seq: 12, index: 3, order: 0,
+    }), 'latin1').toString('hex'),
   }
   const batches = made.map(({ what, plain, sealed }) => ({ what, plain, sealed }))
   const stored = { inputs, batches }
