@@ -238,6 +238,7 @@ Outcome Table::settle(uint64_t id, bool ok, uint64_t thaw_begin) {
     Record& r = *locked;
     if (!ok) thaw_begin = 0;
     if (r.overlay) r.overlay->settle(thaw_begin);
+    if (ok) r.base_hole_bytes -= static_cast<int64_t>(r.job_data);
     if (!ok && r.job_size_dirty) r.size_dirty = true;
     r.job = 0;
     r.job_data = 0;
@@ -275,6 +276,7 @@ Outcome Table::replace_base(uint64_t ino, uint64_t offset, uint64_t length) {
     Record& r = *locked;
     if (offset > r.attr.size) grow(r, offset);
     r.overlay->cut(offset, offset + length);
+    r.base_hole_bytes -= static_cast<int64_t>(length);
     r.attr.size = std::max(r.attr.size, offset + length);
     r.epoch = ++epochs_;
     touch(r);

@@ -229,10 +229,12 @@ napi_value take_dirty_attrs(napi_env env, napi_callback_info info) {
 }
 
 napi_value set_base_holes(napi_env env, napi_callback_info info) {
-  Call<2> c;
-  uint64_t ino, bytes;
-  if (!c.load(env, info) || !c.uint(0, &ino) || !c.uint(1, &bytes)) return nullptr;
-  c.table->set_base_holes(ino, bytes);
+  Call<3> c;
+  uint64_t ino, bytes, base_size;
+  if (!c.load(env, info) || !c.uint(0, &ino) || !c.uint(1, &bytes) || !c.uint(2, &base_size)) {
+    return nullptr;
+  }
+  c.table->set_base_holes(ino, bytes, base_size);
   return nullptr;
 }
 

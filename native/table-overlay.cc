@@ -48,6 +48,7 @@ std::vector<Range> Overlay::absent(uint64_t begin, uint64_t end) const {
 
 void Overlay::account(const Extent& e, bool add) {
   const auto move = [add](uint64_t& counter, uint64_t by) { add ? counter += by : counter -= by; };
+  if (e.hole && e.state == State::clean) move(counts_.clean_hole_bytes, e.length);
   if (e.hole) move(counts_.hole_bytes, e.length);
   else if (e.state == State::dirty) move(counts_.dirty_data, e.length);
   else if (e.state == State::frozen) move(counts_.frozen_data, e.length);

@@ -32,6 +32,7 @@ struct Extent {
 
 struct Counts {
   uint64_t dirty_data = 0, frozen_data = 0, clean_data = 0, hole_bytes = 0;
+  uint64_t clean_hole_bytes = 0;  // of hole_bytes
   uint64_t dirty_extents = 0, frozen_extents = 0;
 };
 

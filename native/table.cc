@@ -318,10 +318,17 @@ bool Table::attrs(uint64_t ino, Attr* into) {
   return static_cast<bool>(locked);
 }
 
+// Never too few: programs take a file without blocks for one without data. What is dirty or frozen
+// may lie over data of the base as well as over its holes: all of it counts as over holes.
 uint64_t Table::blocks_of(const Record& r) {
-  uint64_t holes = r.base_hole_bytes;
-  if (r.overlay) holes = std::max(holes, r.overlay->counts().hole_bytes);
-  return (r.attr.size - std::min(holes, r.attr.size) + 511) / 512;
+  const Counts c = r.overlay ? r.overlay->counts() : Counts{};
+  const uint64_t held_holes = c.hole_bytes - c.clean_hole_bytes;
+  const int64_t held = static_cast<int64_t>(held_holes + c.dirty_data + c.frozen_data);
+  const int64_t size = static_cast<int64_t>(r.attr.size);
+  const int64_t base = r.base_hole_bytes + size - static_cast<int64_t>(r.base_size) - held;
+  const int64_t seen = static_cast<int64_t>(c.clean_hole_bytes);
+  const int64_t holes = static_cast<int64_t>(held_holes) + std::max(base, seen);
+  return static_cast<uint64_t>(size - std::clamp<int64_t>(holes, 0, size) + 511) / 512;
 }
 
 bool Table::attrs_and_blocks(uint64_t ino, Attr* into, uint64_t* blocks) {
@@ -426,9 +433,11 @@ size_t Table::take_dirty_attrs(double* rows, size_t max_rows) {
   return count;
 }
 
-void Table::set_base_holes(uint64_t ino, uint64_t bytes) {
+void Table::set_base_holes(uint64_t ino, uint64_t bytes, uint64_t base_size) {
   Locked locked(*this, ino);
-  if (locked) locked->base_hole_bytes = bytes;
+  if (!locked) return;
+  locked->base_hole_bytes = static_cast<int64_t>(bytes);
+  locked->base_size = base_size;
 }
 
 void Table::watch_forget(uint64_t ino) {

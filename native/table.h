@@ -131,7 +131,10 @@ struct Record {
   int error = 0;
   uint64_t nlookup = 0, open_count = 0;
   Attr attr;
-  uint64_t base_hole_bytes = 0;
+  // Bytes of holes in the base as it was told, less what was written over it since; the base goes
+  // on with zeros behind base_size. At most those that there are: see blocks_of.
+  int64_t base_hole_bytes = 0;
+  uint64_t base_size = 0;
   uint64_t epoch = 0;
   uint64_t job = 0;  // in flight, or 0
   uint64_t job_data = 0;
@@ -214,7 +217,7 @@ class Table : public std::enable_shared_from_this<Table> {
   Outcome set_attrs(uint64_t ino, uint32_t mask, const Attr& attr);
   Outcome change_attrs(uint64_t ino, uint32_t mask, const Attr& attr);
   size_t take_dirty_attrs(double* rows, size_t max_rows);
-  void set_base_holes(uint64_t ino, uint64_t bytes);
+  void set_base_holes(uint64_t ino, uint64_t bytes, uint64_t base_size);
   void watch_forget(uint64_t ino);
   Outcome drop(uint64_t ino);
 

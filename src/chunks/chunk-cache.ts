@@ -91,6 +91,24 @@ export class ChunkReader {
     }
   }
 
+  /** The plaintext, read here and now: for little that a caller cannot wait for otherwise. */
+  readWaiting(location: ChunkLocation): Uint8Array {
+    assert(location.where === 'pack', 'a loose chunk needs no wait')
+    const { file, bundleOffset, bundleBytes, plainOffset, storedBytes, codec } = location
+    const header = this.#packs.header(file, bundleOffset, bundleBytes)
+    try {
+      const range = segmentRange(header.sealedBytes, plainOffset, storedBytes)
+      const sealed = this.#packs.readNow(file, bundleOffset + range.sealedOffset, range.sealedBytes)
+      const key = this.#packs.keyOf(header)
+      const stored = openRange(key, header, sealed, range, plainOffset, storedBytes)
+      return decompressChunk(codec, stored, location.plainBytes)
+    } catch (cause) {
+      if (isLatticeError(cause, 'missing-key')) throw cause
+      if (isLatticeError(cause)) throw damagedPack(file, bundleOffset, cause)
+      throw cause
+    }
+  }
+
   /** Part of a raw chunk that lies in a pack: only the segments around it are opened. */
   async readPart(location: ChunkLocation, begin: number, length: number): Promise<Uint8Array> {
     const { file, bundleOffset, bundleBytes } = location

@@ -8,7 +8,7 @@
 import { deriveKey } from '../crypto/kdf.ts'
 import type { Content } from '../ops/types.ts'
 import { assert } from '../util/assert.ts'
-import { LatticeError } from '../util/errors.ts'
+import { LatticeError, isLatticeError } from '../util/errors.ts'
 import { Lru } from '../util/lru.ts'
 import { openBundle } from './bundle.ts'
 import { ChunkReader } from './chunk-cache.ts'
@@ -26,7 +26,7 @@ import type {
 } from './content-store-ports.ts'
 import { isHole, totalBytes } from './manifest.ts'
 import type { Placed } from './manifest.ts'
-import { decodeNode, encodeNode, makeNode } from './manifest-node.ts'
+import { decodeNode, encodeNode, holeBytesUnder, makeNode } from './manifest-node.ts'
 import type { ManifestNode } from './manifest-node.ts'
 import { runAsync, runNow } from './manifest-tree.ts'
 import type { Needs, NodeWanted, Rewriter } from './manifest-tree.ts'
@@ -158,6 +158,13 @@ export class SealedContentStore implements ContentStore {
     return working.sizeBytes
   }
 
+  holeBytes(content: WorkingContent): number {
+    const working = own(content)
+    const { rootToAsk } = working
+    if (rootToAsk !== undefined) working.learnHoles(this.#holesUnder(rootToAsk))
+    return working.holeBytes
+  }
+
   sync(): Promise<void> {
     return this.#options.backend.sync()
   }
@@ -264,7 +271,9 @@ export class SealedContentStore implements ContentStore {
         const id = chunkIdOf(this.#options.idKey, bytes)
         made.push({ id, bytes })
         this.#nodes.set(id, makeNode(level, entries), entries.length * NODE_ENTRY_BYTES)
-        return { chunk: id, chunkBytes: bytes.length, begin: 0, length: totalBytes(entries) }
+        const holeBytes = holeBytesUnder(level, entries)
+        const length = totalBytes(entries)
+        return { chunk: id, chunkBytes: bytes.length, begin: holeBytes, length }
       },
     }
   }
@@ -300,6 +309,18 @@ export class SealedContentStore implements ContentStore {
   async #load(wanted: NodeWanted): Promise<ManifestNode> {
     const id = wanted.ref.chunk as ChunkId
     return this.#keep(await this.#reader.read(id, this.#reader.locate(id)), wanted)
+  }
+
+  #holesUnder(root: NodeWanted): number {
+    const id = root.ref.chunk as ChunkId
+    try {
+      const kept = this.#get(root)
+      const node = kept ?? this.#keep(this.#reader.readWaiting(this.#reader.locate(id)), root)
+      return holeBytesUnder(node.level, node.entries)
+    } catch (error) {
+      if (!isLatticeError(error)) throw error
+      return 1 // there are some; the damage is told to whoever reads the content
+    }
   }
 
   #keep(plain: Uint8Array, wanted: NodeWanted): ManifestNode {

@@ -4,7 +4,8 @@
 //   entry   level 0, by its tag:  0 hole   length varint
 //                                 1 chunk  id 32 ‖ chunk bytes varint        the whole of it
 //                                 2 part   id 32 ‖ chunk bytes ‖ begin ‖ length varints
-//           above:  id 32 of a node one level below ‖ its bytes ‖ content bytes under it varints
+//           above:  id 32 of a node one level below ‖ its bytes ‖ content bytes under it ‖ bytes of
+//                   holes among them varints
 //
 // A node is stored as a chunk. Where a node ends depends on its own entries only: after NODE_MIN of
 // them, at the first whose keyed hash has SPLIT_MASK's bits zero, or at NODE_MAX. So the same
@@ -18,7 +19,7 @@ import { LatticeError } from '../util/errors.ts'
 import { readVarint, writeVarint } from '../util/varint.ts'
 import { CHUNK_ID_BYTES, readChunkId, writeChunkId } from './chunk-id.ts'
 import { CHUNK_MAX_BYTES } from './chunker.ts'
-import { joinExtents } from './manifest.ts'
+import { holeBytesIn, joinExtents } from './manifest.ts'
 import type { Extent } from './manifest.ts'
 
 export const NODE_VERSION = 0
@@ -36,7 +37,8 @@ const TAG_HOLE = 0
 const TAG_CHUNK = 1
 const TAG_PART = 2
 
-/** Above level 0 an entry is the extent (child id, child bytes, 0, content bytes below). */
+/** Above level 0 an entry is the extent (child id, child bytes, hole bytes below, content bytes
+ *  below). */
 export type ManifestNode = {
   level: number
   entries: Extent[]
@@ -52,6 +54,7 @@ export type NodeRule =
   | 'count'
   | 'tag'
   | 'entry-length'
+  | 'hole-bytes'
   | 'chunk-size'
   | 'part-range'
   | 'part-whole'
@@ -65,6 +68,12 @@ export function makeNode(level: number, entries: Extent[]): ManifestNode {
   let end = 0
   for (const entry of entries) ends.push((end += entry.length))
   return { level, entries, ends, contentBytes: end }
+}
+
+/** Bytes of holes under a node. */
+export function holeBytesUnder(level: number, entries: readonly Extent[]): number {
+  if (level === 0) return holeBytesIn(entries)
+  return entries.reduce((sum, entry) => sum + entry.begin, 0)
 }
 
 /** Index of the entry that holds the byte at `offset` of the node's content. */
@@ -138,7 +147,7 @@ function writeChild(bytes: Uint8Array, at: number, child: Extent): number {
   assert(child.chunk !== '', 'a child without an id')
   writeChunkId(bytes, at, child.chunk)
   const end = writeVarint(bytes, at + CHUNK_ID_BYTES, child.chunkBytes)
-  return writeVarint(bytes, end, child.length)
+  return writeVarint(bytes, writeVarint(bytes, end, child.length), child.begin)
 }
 
 type Reader = { readonly bytes: Uint8Array; at: number }
@@ -181,7 +190,9 @@ function readChild(reader: Reader): Extent {
   if (chunkBytes < 3 || chunkBytes > NODE_MAX_BYTES) reject('chunk-size')
   const length = next(reader)
   if (length < 1) reject('entry-length')
-  return { chunk, chunkBytes, begin: 0, length }
+  const holeBytes = next(reader)
+  if (holeBytes > length) reject('hole-bytes')
+  return { chunk, chunkBytes, begin: holeBytes, length }
 }
 
 function reject(rule: NodeRule): never {

@@ -75,6 +75,25 @@ export function refsContent(chunker: number, sequence: readonly Extent[]): Conte
   return { kind: 'refs', chunker, refs }
 }
 
+/** The ref to a tree's root, the extent (root's id, its bytes, hole bytes below, content bytes): it
+ *  covers all bytes of that chunk, or, when there are holes in the content, all but the first. */
+export function rootRef(root: Extent): ChunkRef {
+  assert(root.chunk !== '', 'a root is a chunk')
+  const begin = root.begin > 0 ? 1 : 0
+  const { chunk, chunkBytes } = root
+  return { chunk, chunkBytes, begin, length: chunkBytes - begin }
+}
+
+export function isSparseRoot(root: ChunkRef): boolean {
+  return root.begin > 0
+}
+
+export function holeBytesIn(sequence: readonly Extent[]): number {
+  let sum = 0
+  for (const extent of sequence) if (extent.chunk === '') sum += extent.length
+  return sum
+}
+
 export function extentsOfRefs(content: Extract<Content, { kind: 'refs' }>): Extent[] {
   const sequence: Extent[] = []
   for (const ref of content.refs) {

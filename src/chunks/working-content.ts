@@ -13,15 +13,18 @@ import { CHUNKER_FASTCDC } from './chunker.ts'
 import {
   REFS_MAX,
   extentsOfRefs,
+  holeBytesIn,
   holeOf,
+  isSparseRoot,
   pushExtent,
   refsContent,
+  rootRef,
   sliceExtent,
   totalBytes,
 } from './manifest.ts'
 import type { Extent, Placed } from './manifest.ts'
 import { editsOf, readTree, rewrite } from './manifest-tree.ts'
-import type { Needs, Rewriter, Rewritten, Tree } from './manifest-tree.ts'
+import type { Needs, NodeWanted, Rewriter, Rewritten, Tree } from './manifest-tree.ts'
 
 /** Content up to this size travels in the op. */
 export const INLINE_MAX_BYTES = 1024
@@ -39,6 +42,8 @@ export class Working implements WorkingContent {
   #tree: Tree | undefined
   #extents: Extent[] = []
   #baseBytes = 0
+  /** Of a tree with holes it is not known yet how many bytes they have. */
+  #rootUnread = false
   readonly #edits = new EditList()
   #described: Content | undefined
 
@@ -59,7 +64,8 @@ export class Working implements WorkingContent {
     } else {
       this.chunker = content.chunker
       const { chunk, chunkBytes } = content.root
-      const root = { chunk, chunkBytes, begin: 0, length: sizeBytes }
+      this.#rootUnread = isSparseRoot(content.root)
+      const root = { chunk, chunkBytes, begin: this.#rootUnread ? 1 : 0, length: sizeBytes }
       this.#tree = { root, depth: content.depth }
       this.#baseBytes = sizeBytes
     }
@@ -82,6 +88,32 @@ export class Working implements WorkingContent {
   /** True when all of the content is inline bytes and holes. */
   get isInlineOnly(): boolean {
     return this.#tree === undefined && this.#extents.length === 0 && this.#edits.allHoles
+  }
+
+  /** Bytes of holes: at most those that there are; exactly, after a rebase and nothing else. */
+  get holeBytes(): number {
+    let inEdits = 0
+    let overBase = 0
+    for (const { offset, extent } of this.#edits.items) {
+      if (extent.chunk === '') inEdits += extent.length
+      overBase += Math.max(0, Math.min(offset + extent.length, this.#baseBytes) - offset)
+    }
+    if (this.#inline !== undefined) return inEdits
+    const ofBase = this.#tree?.root.begin ?? holeBytesIn(this.#extents)
+    const cutOff = (this.#tree?.root.length ?? totalBytes(this.#extents)) - this.#baseBytes
+    return inEdits + Math.max(0, ofBase - cutOff - overBase)
+  }
+
+  /** The root of a tree whose holes nobody has counted; learnHoles() takes what it says. */
+  get rootToAsk(): NodeWanted | undefined {
+    if (this.#tree === undefined || !this.#rootUnread) return undefined
+    return { ref: this.#tree.root, level: this.#tree.depth - 1 }
+  }
+
+  learnHoles(bytes: number): void {
+    assert(this.#tree !== undefined, 'holes of a tree that is not there')
+    this.#rootUnread = false
+    this.#tree = { ...this.#tree, root: { ...this.#tree.root, begin: bytes } }
   }
 
   resize(sizeBytes: number): void {
@@ -217,6 +249,7 @@ export class Working implements WorkingContent {
 
   #setBase(tree: Tree | undefined, extents: Extent[]): void {
     this.#inline = undefined
+    this.#rootUnread &&= tree === this.#tree
     this.#tree = tree
     this.#extents = extents
     this.#edits.clear()
@@ -236,11 +269,6 @@ export class Working implements WorkingContent {
     this.#changed = true
     this.version++
   }
-}
-
-function rootRef(root: Extent) {
-  assert(root.chunk !== '', 'a root is a chunk')
-  return { chunk: root.chunk, chunkBytes: root.chunkBytes, begin: 0, length: root.chunkBytes }
 }
 
 /** Placed extents in ascending order, apart from each other. */

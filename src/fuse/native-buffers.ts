@@ -161,8 +161,8 @@ export class NativeBuffers implements FileBuffers {
     this.table.watchForget(ino)
   }
 
-  setBaseHoles(ino: Ino, bytes: number): void {
-    this.table.setBaseHoles(ino, bytes)
+  setBaseHoles(ino: Ino, bytes: number, baseBytes: number): void {
+    this.table.setBaseHoles(ino, bytes, baseBytes)
   }
 
   // ---- data

@@ -124,9 +124,10 @@ export interface FileBuffers {
   openData(ino: Ino): void
   /** Current attributes, or undefined when there is no record. */
   attrs(ino: Ino): Attr | undefined
-  /** Bytes of holes in the base, for st_blocks; 0 while the file may change: programs take a file
-   *  without blocks for one without data. Records only. */
-  setBaseHoles(ino: Ino, bytes: number): void
+  /** Bytes of holes in the base, which has `baseBytes`, for st_blocks; after each settle and
+   *  replaceBase. At most those that there are: programs take a file without blocks for one
+   *  without data. Records only. */
+  setBaseHoles(ino: Ino, bytes: number, baseBytes: number): void
   /** Sets the attributes in `mask` (engine side: not reported as dirty). nlink: always set. */
   setAttrs(ino: Ino, mask: number, attr: Attr): void
   /** A caller's SETATTR of mode, owner or times, as the kernel path does it: reported as dirty. */

@@ -2,6 +2,7 @@
 // Plaintext goes in as frozen jobs and comes out as read plans; everything below it is sealed.
 
 import type { FrozenJob, ReadPiece } from './buffers.ts'
+import { isSparseRoot } from '../chunks/manifest.ts'
 import type { Content } from '../ops/types.ts'
 
 /**
@@ -59,6 +60,10 @@ export interface ContentStore {
   /** Holes and data of the working content: the next offset >= `offset` that is data (or a hole),
    *  or the size. */
   seek(working: WorkingContent, offset: number, wanted: 'data' | 'hole'): Promise<number>
+  /** Bytes of holes: at most those that there are, and exactly those after a describe(), or
+   *  when nothing was changed. May read one node from the disk and wait for it; what is damaged
+   *  counts as data. */
+  holeBytes(working: WorkingContent): number
   /** Everything sealed so far is durable when this resolves (pack fdatasync, group-wise). */
   sync(): Promise<void>
   /** Waits for the open bundles to be written (not durable). */
@@ -69,15 +74,16 @@ export interface ContentStore {
 /** Smaller files are not worth the question. */
 const SPARSE_MIN_BYTES = 64 * 1024
 
-/** Bytes of holes, as far as they are known without reading: at most those that there are. */
-export function knownHoleBytes(content: Content | undefined, sizeBytes: number): number {
-  if (sizeBytes < SPARSE_MIN_BYTES || content?.kind === 'tree') return 0
+/** False when the content has no holes that would matter: most files, told without reading. */
+export function isSparse(content: Content | undefined, sizeBytes: number): boolean {
+  if (sizeBytes < SPARSE_MIN_BYTES) return false
+  if (content?.kind === 'tree') return isSparseRoot(content.root)
   let dataBytes = 0
   if (content?.kind === 'inline') dataBytes = content.bytes.length
   if (content?.kind === 'refs') {
     for (const ref of content.refs) if (!('hole' in ref)) dataBytes += ref.length
   }
-  return Math.max(0, sizeBytes - dataBytes)
+  return dataBytes < sizeBytes
 }
 
 export interface ReadPlan {

@@ -232,6 +232,7 @@ export class FileSealer {
         throw error
       }
       buffers.settle(job.job, true, sealedEnd)
+      this.#tellHoles(file)
       assert(!final || sealedEnd >= endOf(job), 'seal: a final pass left a tail')
     }
     if (final && put) await this.#put(file)
@@ -255,6 +256,7 @@ export class FileSealer {
     if (!this.#mayPut(file) || this.#isOutrun(file)) return
     if (file.unput) {
       const described = await content.describe(file.working)
+      this.#tellHoles(file)
       file.owed = true
       if (!this.#mayPut(file) || this.#isOutrun(file)) return
       tree.put(file.ino, described, { ...this.#times(file), sizeBytes: file.working.sizeBytes })
@@ -267,6 +269,13 @@ export class FileSealer {
     const { mtimeSec, mtimeNsec } = node.attr
     if (mtimeSec === attr.mtimeSec && mtimeNsec === attr.mtimeNsec) return
     tree.setAttrs(file.ino, ATTR_MTIME, attr)
+  }
+
+  /** What is not known of a tree that was opened stays unknown until it is described. */
+  #tellHoles(file: OpenFile): void {
+    const { buffers, content } = this.#ports
+    const { working } = file
+    buffers.setBaseHoles(file.ino, content.holeBytes(working), working.sizeBytes)
   }
 
   /** A rename over a file came after the freeze, and so did bytes that it brings: the pass that it

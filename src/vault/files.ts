@@ -9,8 +9,8 @@
 import { must } from '../util/assert.ts'
 import { ATTR_CTIME, ATTR_MTIME, ATTR_SIZE } from './buffers.ts'
 import type { Attr, BufferEvents, FileBuffers, Ino } from './buffers.ts'
-import { knownHoleBytes } from './content.ts'
-import type { ContentStore } from './content.ts'
+import { isSparse } from './content.ts'
+import type { ContentStore, WorkingContent } from './content.ts'
 import type { Clock, JournalPort, Timer } from './ports.ts'
 import type { NodeInfo, Tree, UnsealedContent } from './tree.ts'
 import { FileReader } from './file-reader.ts'
@@ -82,10 +82,15 @@ export class Files implements UnsealedContent, BufferEvents {
   /** The kernel will hear of the file: if it has holes, the record that it gets tells so. Not for
    *  records that are there: a file that was opened may be cut without us. */
   tellHoles({ ino, content, attr }: NodeInfo): void {
-    const holeBytes = knownHoleBytes(content, attr.sizeBytes)
-    if (holeBytes === 0 || this.#files.has(ino) || this.#buffers.attrs(ino) !== undefined) return
+    const { sizeBytes } = attr
+    if (!isSparse(content, sizeBytes)) return
+    if (this.#files.has(ino) || this.#buffers.attrs(ino) !== undefined) return
     this.#buffers.attach(ino, attr)
-    this.#buffers.setBaseHoles(ino, holeBytes)
+    this.#countHoles(ino, this.#content.open(content, sizeBytes))
+  }
+
+  #countHoles(ino: Ino, working: WorkingContent): void {
+    this.#buffers.setBaseHoles(ino, this.#content.holeBytes(working), working.sizeBytes)
   }
 
   /**
@@ -142,7 +147,7 @@ export class Files implements UnsealedContent, BufferEvents {
     this.#files.set(ino, file)
     if (this.#buffers.attrs(ino) === undefined) this.#buffers.attach(ino, node.attr)
     this.#buffers.openData(ino)
-    this.#buffers.setBaseHoles(ino, 0)
+    this.#countHoles(ino, working)
     return file
   }
 
@@ -258,6 +263,7 @@ export class Files implements UnsealedContent, BufferEvents {
       await this.#content.copyRange(working, sourceOffset, to.working, targetOffset, count)
       this.#growTo(target, targetOffset)
       this.#buffers.replaceBase(target, targetOffset, count)
+      this.#countHoles(target, to.working)
       this.#touch(target)
       return count
     } finally {

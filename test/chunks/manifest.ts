@@ -8,6 +8,7 @@ import {
   NODE_MAX,
   decodeNode,
   encodeNode,
+  holeBytesUnder,
   makeNode,
 } from '../../src/chunks/manifest-node.ts'
 import type { ManifestNode } from '../../src/chunks/manifest-node.ts'
@@ -44,7 +45,8 @@ class Nodes {
       const id = chunkIdOf(idKey, bytes)
       if (!this.bytes.has(id)) this.madeBytes += bytes.length
       this.bytes.set(id, bytes)
-      return { chunk: id, chunkBytes: bytes.length, begin: 0, length: totalBytes(entries) }
+      const begin = holeBytesUnder(level, entries)
+      return { chunk: id, chunkBytes: bytes.length, begin, length: totalBytes(entries) }
     },
   }
 
@@ -134,7 +136,10 @@ t.test('random edits equal the naive model, and the tree has no history', async 
         const expected = scratch(nodes, normalOf(placed))
         t.same(folded, expected, `round ${round} step ${step}: same tree as from scratch`)
         working.rebase(folded)
+        const holes = model.filter((cell) => cell === '').length
+        if (working.holeBytes !== holes) t.fail(`${working.holeBytes} of ${holes} bytes of holes`)
       }
+      if (working.holeBytes > model.filter((cell) => cell === '').length) t.fail('too many holes')
       if (working.sizeBytes !== model.length) t.fail('sizes differ')
       const placed: Placed[] = []
       const all = working.extents(0, Infinity, placed)

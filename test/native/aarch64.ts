@@ -37,7 +37,7 @@ function elfMachine(path: string): number {
   return head.readUInt16LE(ELF_MACHINE_AT)
 }
 
-/** Builds the program of support/pure.cc. What needs node's symbols is dropped: nothing calls it. */
+/** Builds the program of support/pure.cc. What needs node's symbols goes: nothing calls it. */
 function buildPure(compiler: string, out: string) {
   const sources = ['aead', 'cut', 'lz4'].map((name) => `native/${name}.cc`)
   const headers = '-Inode_modules/node-api-headers/include'

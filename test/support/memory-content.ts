@@ -53,6 +53,10 @@ export class MemoryContent implements ContentStore {
     return new Flat(content.bytes.slice(), holes.slice())
   }
 
+  holeBytes(working: WorkingContent): number {
+    return (working as Flat).holes.reduce((sum, hole) => sum + hole, 0)
+  }
+
   async seal(working: WorkingContent, job: FrozenJob, options: SealOptions): Promise<Sealed> {
     const flat = working as Flat
     await pause()

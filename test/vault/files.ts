@@ -7,7 +7,7 @@ import { Errno } from '../../src/fs/errno.ts'
 import { LatticeError } from '../../src/util/errors.ts'
 import type { Ino } from '../../src/vault/buffers.ts'
 import type { ChunkId, Name } from '../../src/ops/types.ts'
-import { knownHoleBytes } from '../../src/vault/content.ts'
+import { isSparse } from '../../src/vault/content.ts'
 import { memoryVault, type MemoryVault, type MemoryVaultOptions } from '../fs/vault.helper.ts'
 
 const text = (value: string): Uint8Array => Buffer.from(value)
@@ -296,14 +296,16 @@ void t.test('a read-only mount refuses every change', async (test) => {
   test.ok(tree.lookup(root, 'a' as Name))
 })
 
-t.test('bytes of holes that are known without reading', (t) => {
-  const ref = { chunk: 'c'.repeat(32) as ChunkId, chunkBytes: 5, begin: 0, length: 5 }
-  const size = 1_000_000
-  t.equal(knownHoleBytes(undefined, size), size)
-  t.equal(knownHoleBytes({ kind: 'inline', bytes: new Uint8Array(100) }, size), size - 100)
-  const refs = [{ hole: 500 }, ref, { hole: 100_000 }]
-  t.equal(knownHoleBytes({ kind: 'refs', chunker: 0, refs }, size), size - 5)
-  t.equal(knownHoleBytes({ kind: 'refs', chunker: 0, refs: [ref] }, 5), 0)
-  t.equal(knownHoleBytes({ kind: 'tree', chunker: 0, root: ref, depth: 1 }, size), 0, 'not known')
+t.test('which contents have holes, told without reading', (t) => {
+  const ref = { chunk: 'c'.repeat(32) as ChunkId, chunkBytes: 50_000, begin: 0, length: 50_000 }
+  const size = 100_000
+  t.ok(isSparse(undefined, size))
+  t.ok(isSparse({ kind: 'inline', bytes: new Uint8Array(100) }, size))
+  t.ok(isSparse({ kind: 'refs', chunker: 0, refs: [{ hole: 50_000 }, ref] }, size))
+  t.notOk(isSparse({ kind: 'refs', chunker: 0, refs: [ref, ref] }, size))
+  t.notOk(isSparse({ kind: 'refs', chunker: 0, refs: [{ hole: 5000 }] }, 5000), 'not worth it')
+  t.notOk(isSparse({ kind: 'tree', chunker: 0, root: ref, depth: 1 }, size))
+  const sparse = { ...ref, begin: 1, length: ref.length - 1 }
+  t.ok(isSparse({ kind: 'tree', chunker: 0, root: sparse, depth: 1 }, size))
   t.end()
 })
