@@ -16,7 +16,7 @@ import { beginOpening, endOpening, faultOf } from './lmdb-file.ts'
 
 const MAGIC = 'lattice index '
 /** Of the layout of keys and records. Another one means: rebuild. */
-export const INDEX_VERSION = 0
+export const INDEX_VERSION = 1
 const FORMAT_LABEL = '\0format'
 
 export type IndexDamage = 'version' | 'vault' | 'seal' | 'record' | 'lmdb' | 'missing'
@@ -116,6 +116,13 @@ export class IndexEnvironment {
   /** Key and stored value of [begin, end), ascending, at most `limit`. */
   range(begin: Buffer, end: Buffer, limit: number): Iterable<{ key: Buffer; value: Buffer }> {
     return this.#root.getRange({ start: begin, end, limit })
+  }
+
+  /** As range(), of keys in [end, begin), descending. */
+  rangeDown(begin: Buffer, end: Buffer, limit: number): Iterable<{ key: Buffer; value: Buffer }> {
+    return this.#root.getRange({
+      start: begin, end, limit, reverse: true, exclusiveStart: true, inclusiveEnd: true,
+    })
   }
 
   /**

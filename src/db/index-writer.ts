@@ -16,6 +16,7 @@ import type { IndexKeys } from './keys.ts'
 import { NAME_HASH_OFFSET, TABLE_HIDDEN, TABLE_LINK, TABLE_NODE } from './keys.ts'
 import type { LmdbBase } from './lmdb-base.ts'
 import { ENTRY_EMBEDS, INODE_POINTER, INODE_RECORD, RECORD_VERSION } from './lmdb-base.ts'
+import type { SideTables } from './side-tables.ts'
 
 /** The thread is given free after this much encoding. */
 const SLICE_MS = 4
@@ -28,15 +29,18 @@ export class IndexWriter {
   readonly #keys: IndexKeys
   readonly #codec: RecordCodec
   readonly #hash: StateHash
+  readonly #side: SideTables
   readonly #writer = new RecordWriter()
 
   constructor(
     environment: IndexEnvironment, keys: IndexKeys, codec: RecordCodec, hash: StateHash,
+    side: SideTables,
   ) {
     this.#environment = environment
     this.#keys = keys
     this.#codec = codec
     this.#hash = hash
+    this.#side = side
   }
 
   /** Adds everything that the generation changes. Once for each generation: the hashes move. */
@@ -69,6 +73,10 @@ export class IndexWriter {
     }
     for (const [link, node] of generation.links) {
       out.push({ key: this.#keys.id(TABLE_LINK, link), value: Buffer.from(node, 'latin1') })
+    }
+    for (const write of this.#side.writes(generation.side)) {
+      out.push(write)
+      if (pace.isOver()) await pace.rest()
     }
   }
 
@@ -157,7 +165,7 @@ export class IndexWriter {
     writer.u8(flags)
     writer.u8(record.kind)
     writer.varint(record.ino)
-    writer.text(link.name)
+    writer.text(link.shownName)
     return writer
   }
 

@@ -10,10 +10,17 @@
 //   link    5 ‖ link id without kind 15     clear: node id 16
 //   hidden  6 ‖ node id without kind 15     sealed: the record
 //   chunk   7 ‖ hash 16                     sealed: location
+//   group   8 ‖ directory ino 8 ‖ hash 16   sealed: name, claims, what is shown, names passed over
+//   skip    9 ‖ directory ino 8 ‖ hash 16   sealed: names of the groups that passed this one over
+//   move    10 ‖ ms 8 ‖ counter 2 ‖ author 4 ‖ sequence 8 ‖ index 2      sealed: the move
+//   batch   11 ‖ author 4 ‖ sequence 8      sealed: journal position, effective time
+//   control 12 ‖ author 4 ‖ sequence 8      sealed: the batch
 //
-// Hashes are BLAKE2b-128 keyed for this index only: of directory ino 8 ‖ name, and of a chunk id.
+// An author is its number in this device's table (state/author-table.ts). Hashes are BLAKE2b-128
+// keyed for this index only: of directory ino 8 ‖ name, and of a chunk id.
 
 import { blake2bKeyedInto } from '../crypto/hash.ts'
+import type { OpRef } from '../ops/types.ts'
 import { writeU64 } from '../util/bytes.ts'
 
 export const TABLE_META = 0
@@ -24,6 +31,13 @@ export const TABLE_NODE = 4
 export const TABLE_LINK = 5
 export const TABLE_HIDDEN = 6
 export const TABLE_CHUNK = 7
+export const TABLE_GROUP = 8
+export const TABLE_SKIP = 9
+export const TABLE_MOVE = 10
+export const TABLE_BATCH = 11
+export const TABLE_CONTROL = 12
+
+const MOVE_KEY_BYTES = 25
 
 const HASH_BYTES = 16
 const INPUT_MAX_BYTES = 8 + 256
@@ -59,11 +73,11 @@ export class IndexKeys {
   }
 
   /** `name` is latin1. */
-  name(parent: number, name: string): Buffer {
+  name(parent: number, name: string, table = TABLE_NAME): Buffer {
     writeU64(this.#input, 0, parent)
     const end = 8 + this.#input.write(name, 8, 'latin1')
     const key = Buffer.allocUnsafe(9 + HASH_BYTES)
-    key[0] = TABLE_NAME
+    key[0] = table
     writeU64(key, 1, parent)
     blake2bKeyedInto(this.#hash, this.#hashKey, this.#input.subarray(0, end))
     this.#hash.copy(key, 9)
@@ -75,6 +89,37 @@ export class IndexKeys {
     const key = Buffer.allocUnsafe(16)
     key.write(id, 0, 'latin1')
     key[0] = table
+    return key
+  }
+
+  /** Below every key of the table; the end of the one before it. */
+  begin(table: number): Buffer {
+    return Buffer.of(table)
+  }
+
+  /** Keys ascend with effective time; among equal times they say nothing about the order. */
+  move(ref: OpRef, author: number): Buffer {
+    const key = this.moveTime(ref.ms, ref.counter)
+    key.writeUInt32BE(author, 11)
+    writeU64(key, 15, ref.seq)
+    key.writeUInt16BE(ref.index, 23)
+    return key
+  }
+
+  /** Not greater than any key of a move at this time. */
+  moveTime(ms: number, counter: number): Buffer {
+    const key = Buffer.alloc(MOVE_KEY_BYTES)
+    key[0] = TABLE_MOVE
+    writeU64(key, 1, ms)
+    key.writeUInt16BE(counter, 9)
+    return key
+  }
+
+  batch(table: number, author: number, seq: number): Buffer {
+    const key = Buffer.allocUnsafe(13)
+    key[0] = table
+    key.writeUInt32BE(author, 1)
+    writeU64(key, 5, seq)
     return key
   }
 

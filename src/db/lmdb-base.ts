@@ -2,11 +2,13 @@
 // brings a generation in and tells the caches. A cold lookup is two gets and one open: name →
 // cookie, entry with the node's record in it.
 
-import type { LinkId, Name, NodeId, NodeKind } from '../ops/types.ts'
+import type { AuthorId, LinkId, Name, NodeId, NodeKind, OpRef } from '../ops/types.ts'
 import type { RecordCodec } from '../state/record-codec.ts'
-import type { Entry, NodeRecord } from '../state/records.ts'
+import type {
+  BatchInfo, ControlBatch, Entry, GroupRecord, MoveRecord, NodeRecord,
+} from '../state/records.ts'
 import { STORED_BY_INO, STORED_HIDDEN, STORED_IN_ENTRY } from '../state/records.ts'
-import type { Base } from '../state/store.ts'
+import type { Base, GroupPlace, PlacedGroup } from '../state/store.ts'
 import { RecordReader } from '../state/wire.ts'
 import { readU64 } from '../util/bytes.ts'
 import { HalvesCache } from './cache.ts'
@@ -14,6 +16,7 @@ import type { IndexEnvironment } from './environment.ts'
 import { damagedIndex } from './environment.ts'
 import type { IndexKeys } from './keys.ts'
 import { TABLE_HIDDEN, TABLE_LINK, TABLE_NODE } from './keys.ts'
+import type { SideTables } from './side-tables.ts'
 
 export const RECORD_VERSION = 0
 export const INODE_POINTER = 1
@@ -29,16 +32,20 @@ export class LmdbBase implements Base {
   readonly #environment: IndexEnvironment
   readonly #keys: IndexKeys
   readonly #codec: RecordCodec
+  readonly #side: SideTables
   readonly #reader = new RecordReader(Buffer.alloc(0))
   readonly #nodes = new HalvesCache<number, NodeRecord>(CACHE_HALF_COUNT)
   readonly #entries = new HalvesCache<string, Entry>(CACHE_HALF_COUNT)
   readonly #missing = new HalvesCache<string, true>(MISSING_HALF_COUNT)
   readonly #inos = new HalvesCache<NodeId, number>(CACHE_HALF_COUNT)
 
-  constructor(environment: IndexEnvironment, keys: IndexKeys, codec: RecordCodec) {
+  constructor(
+    environment: IndexEnvironment, keys: IndexKeys, codec: RecordCodec, side: SideTables,
+  ) {
     this.#environment = environment
     this.#keys = keys
     this.#codec = codec
+    this.#side = side
   }
 
   node(ino: number): NodeRecord | undefined {
@@ -116,6 +123,34 @@ export class LmdbBase implements Base {
     const record = this.#codec.decode(this.#begin(plain), 0, undefined)
     record.stored = STORED_HIDDEN
     return record
+  }
+
+  group(dir: number, name: Name): GroupRecord | undefined {
+    return this.#side.group(dir, name)
+  }
+
+  skips(dir: number, name: Name): readonly Name[] {
+    return this.#side.skips(dir, name)
+  }
+
+  groups(after: GroupPlace | undefined, max: number): PlacedGroup[] {
+    return this.#side.groups(after, max)
+  }
+
+  groupOrder(dir: number, name: Name): string {
+    return this.#side.groupOrder(dir, name)
+  }
+
+  movesFrom(end: OpRef | undefined): Iterable<MoveRecord> {
+    return this.#side.movesFrom(end)
+  }
+
+  batch(author: AuthorId, seq: number): BatchInfo | undefined {
+    return this.#side.batch(author, seq)
+  }
+
+  control(after: { author: AuthorId; seq: number } | undefined, max: number): ControlBatch[] {
+    return this.#side.control(after, max)
   }
 
   // ---- for IndexWriter: the caches follow what was written ----

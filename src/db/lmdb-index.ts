@@ -4,7 +4,7 @@
 import type { AuthorId, NodeId } from '../ops/types.ts'
 import { AuthorTable } from '../state/author-table.ts'
 import { makeRoot } from '../state/fold.ts'
-import { StateMeta, decodeMeta, encodeMeta } from '../state/meta.ts'
+import { StateMeta, decodeMeta, encodeMeta, noteOwnBatches } from '../state/meta.ts'
 import { Overlay } from '../state/overlay.ts'
 import type { Generation } from '../state/overlay.ts'
 import { RecordCodec } from '../state/record-codec.ts'
@@ -21,6 +21,7 @@ import type { Write } from './environment.ts'
 import { IndexWriter } from './index-writer.ts'
 import { IndexKeys } from './keys.ts'
 import { LmdbBase } from './lmdb-base.ts'
+import { SideTables } from './side-tables.ts'
 
 const STATE_LABEL = 'state'
 const STATE_VERSION = 0
@@ -89,8 +90,9 @@ export class LmdbIndex implements StateIndex {
     this.#authors = new AuthorTable(state?.authors)
     this.#hash = new StateHash(state?.hash)
     const codec = new RecordCodec(this.#authors)
-    this.#base = new LmdbBase(environment, this.#keys, codec)
-    this.#writer = new IndexWriter(environment, this.#keys, codec, this.#hash)
+    const side = new SideTables(environment, this.#keys, this.#authors)
+    this.#base = new LmdbBase(environment, this.#keys, codec, side)
+    this.#writer = new IndexWriter(environment, this.#keys, codec, this.#hash, side)
     this.store = new Overlay(this.#base, state?.meta ?? new StateMeta())
     this.chunks = new ChunkTable(environment, this.#keys)
     if (state === undefined) {
@@ -134,12 +136,9 @@ export class LmdbIndex implements StateIndex {
     const { generation } = frozen
     const meta = must(generation.meta, 'write: no counters')
     if (this.#failure !== undefined) throw this.#failure
+    this.store.takeEarlierBatches(position)
     frozen.writes ??= await this.#prepare(generation)
-    const { ms, counter } = cut
-    if (cut.batches > 0) {
-      meta.authors.set(author, { length: cut.batches, ms, counter })
-      this.store.meta.authors.set(author, { length: cut.batches, ms, counter })
-    }
+    noteOwnBatches(meta, this.store.meta, author, cut)
     const state = this.#encodeState(meta, position, cut.resume)
     await this.#environment.write([...frozen.writes, state])
     this.#writer.settle(generation, this.#base)

@@ -25,6 +25,11 @@ export class AuthorTable {
     return index
   }
 
+  /** Undefined for one that was never met. */
+  find(author: AuthorId): number | undefined {
+    return this.#indexes.get(author)
+  }
+
   author(index: number): AuthorId {
     const author = this.#authors[index]
     if (author === undefined) {

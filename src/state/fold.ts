@@ -168,7 +168,7 @@ export class Fold {
     if (link.shown) this.#takeDown(record, at, facts)
     link = record.links[at] as LinkRecord
     this.#setLinkRecord(record, at, {
-      ...link, parent: op.parent, name: op.name, pos: ref, heads,
+      ...link, parent: op.parent, name: op.name, shownName: op.name, pos: ref, heads,
     })
   }
 
@@ -415,8 +415,8 @@ function revivedLink(record: NodeRecord): number {
 
 function firstPosition(link: LinkId, parent: NodeId, name: Name, ref: OpRef): LinkRecord {
   return {
-    link, parent, name, pos: ref, heads: [ref], rm: undefined,
-    shown: false, shownParent: 0, cookie: 0,
+    link, parent, name, pos: ref, births: [ref], heads: [ref], rm: undefined, skipped: false,
+    wanted: false, shown: false, shownParent: 0, cookie: 0, shownName: name,
   }
 }
 

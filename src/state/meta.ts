@@ -3,6 +3,7 @@
 
 import { LatticeError } from '../util/errors.ts'
 import type { AuthorId } from '../ops/types.ts'
+import { EMPTY_BYTES } from '../util/bytes.ts'
 import { ROOT_INO } from './records.ts'
 import type { RecordReader, RecordWriter } from './wire.ts'
 
@@ -15,6 +16,39 @@ export interface AuthorState {
   /** Effective time of the last one. */
   ms: number
   counter: number
+  /** Of the log at that length, where it is known. 32 bytes, never changed. */
+  treeHash: Uint8Array | undefined
+  /** What the last batch had seen, itself included: author → number of batches. Never changed. */
+  vv: ReadonlyMap<AuthorId, number>
+}
+
+const NOTHING_SEEN: ReadonlyMap<AuthorId, number> = new Map()
+
+/** `before`: what was noted about this author; what `change` does not say stays. */
+export function nextAuthorState(
+  before: AuthorState | undefined,
+  change: Pick<AuthorState, 'length' | 'ms' | 'counter'> & Partial<AuthorState>,
+): AuthorState {
+  return { treeHash: before?.treeHash, vv: before?.vv ?? NOTHING_SEEN, ...change }
+}
+
+/**
+ * For a checkpoint: brings what `frozen` says about the own log up to the cut, and `live`, unless
+ * that is further. Between freeze and cut nothing of others is applied, so an own batch placed
+ * there has seen all that `frozen` knows.
+ */
+export function noteOwnBatches(
+  frozen: StateMeta, live: StateMeta, own: AuthorId,
+  cut: { batches: number; ms: number; counter: number },
+): void {
+  const length = cut.batches
+  const before = frozen.authors.get(own)
+  if (length === 0 || (before?.length ?? 0) >= length) return
+  const vv = new Map([...frozen.authors].map(([author, state]) => [author, state.length]))
+  vv.set(own, length)
+  const state = { length, ms: cut.ms, counter: cut.counter, treeHash: undefined, vv }
+  frozen.authors.set(own, state)
+  if ((live.authors.get(own)?.length ?? 0) < length) live.authors.set(own, state)
 }
 
 export class StateMeta {
@@ -50,12 +84,35 @@ export function encodeMeta(writer: RecordWriter, meta: StateMeta): void {
   writer.varint(meta.directories)
   writer.varint(meta.contentBytes)
   writer.varint(meta.voids)
+  const authors = authorsOf(meta)
+  const numbers = new Map([...authors].map((author, number) => [author, number]))
+  writer.varint(authors.size)
+  for (const author of authors) writer.text(author)
   writer.varint(meta.authors.size)
   for (const [author, state] of meta.authors) {
-    writer.text(author)
-    writer.varint(state.length)
-    writer.varint(state.ms)
-    writer.varint(state.counter)
+    writer.varint(numbers.get(author) ?? 0)
+    encodeAuthor(writer, state, numbers)
+  }
+}
+
+/** Every author that the counters name. */
+function authorsOf(meta: StateMeta): Set<AuthorId> {
+  const authors = new Set(meta.authors.keys())
+  for (const { vv } of meta.authors.values()) for (const author of vv.keys()) authors.add(author)
+  return authors
+}
+
+function encodeAuthor(
+  writer: RecordWriter, state: AuthorState, numbers: ReadonlyMap<AuthorId, number>,
+): void {
+  writer.varint(state.length)
+  writer.varint(state.ms)
+  writer.varint(state.counter)
+  writer.bytes(state.treeHash ?? EMPTY_BYTES)
+  writer.varint(state.vv.size)
+  for (const [seen, length] of state.vv) {
+    writer.varint(numbers.get(seen) ?? 0)
+    writer.varint(length)
   }
 }
 
@@ -70,13 +127,32 @@ export function decodeMeta(reader: RecordReader): StateMeta {
   meta.directories = reader.varint()
   meta.contentBytes = reader.varint()
   meta.voids = reader.varint()
+  const authors: AuthorId[] = []
+  for (let left = reader.varint(); left > 0; left--) authors.push(reader.text() as AuthorId)
   for (let left = reader.varint(); left > 0; left--) {
-    const author = reader.text() as AuthorId
-    meta.authors.set(author, {
-      length: reader.varint(),
-      ms: reader.varint(),
-      counter: reader.varint(),
-    })
+    const author = authorAt(authors, reader.varint())
+    meta.authors.set(author, decodeAuthor(reader, authors))
   }
   return meta
+}
+
+function decodeAuthor(reader: RecordReader, authors: readonly AuthorId[]): AuthorState {
+  const length = reader.varint()
+  const ms = reader.varint()
+  const counter = reader.varint()
+  const hash = reader.bytes()
+  const vv = new Map<AuthorId, number>()
+  for (let left = reader.varint(); left > 0; left--) {
+    const author = authorAt(authors, reader.varint())
+    vv.set(author, reader.varint())
+  }
+  return { length, ms, counter, treeHash: hash.length === 0 ? undefined : hash, vv }
+}
+
+function authorAt(authors: readonly AuthorId[], number: number): AuthorId {
+  const author = authors[number]
+  if (author === undefined) {
+    throw new LatticeError('damaged-index', 'the state counters name no such author')
+  }
+  return author
 }

@@ -7,11 +7,16 @@
 // additions, current additions; a newer generation overrides an older one, both override the base.
 
 import { assert } from '../util/assert.ts'
-import type { LinkId, Name, NodeId } from '../ops/types.ts'
+import type { AuthorId, LinkId, Name, NodeId, OpRef } from '../ops/types.ts'
 import type { StateMeta } from './meta.ts'
-import type { Entry, NodeRecord } from './records.ts'
+import {
+  SideChanges, asChanges, mergeControl, overrideGroups, overrideMoves, putPlaced,
+} from './overlay-side.ts'
+import type {
+  BatchInfo, ControlBatch, Entry, GroupRecord, MoveRecord, NodeRecord,
+} from './records.ts'
 import { STORED_HIDDEN, STORED_NOWHERE } from './records.ts'
-import type { Base, Store } from './store.ts'
+import type { Base, GroupPlace, PlacedGroup, Store } from './store.ts'
 
 /** Changes of one directory's entries within one generation; null = removed. */
 export class DirectoryChanges {
@@ -38,6 +43,8 @@ export class Generation {
   readonly inos = new Map<NodeId, number>()
   readonly links = new Map<LinkId, NodeId>()
   readonly directories = new Map<number, DirectoryChanges>()
+  /** Groups, moves, batches. */
+  readonly side = new SideChanges()
 
   constructor(epoch: number) {
     this.epoch = epoch
@@ -45,7 +52,7 @@ export class Generation {
 
   /** Records to write, roughly. */
   get size(): number {
-    return this.nodes.size + this.hidden.size
+    return this.nodes.size + this.hidden.size + this.side.size
   }
 
   /** Adds an earlier generation, where this one says nothing. */
@@ -54,6 +61,7 @@ export class Generation {
     putUnder(this.hidden, earlier.hidden)
     putUnder(this.inos, earlier.inos)
     putUnder(this.links, earlier.links)
+    this.side.putUnder(earlier.side)
     for (const [parent, before] of earlier.directories) {
       const changes = this.directories.get(parent)
       if (changes !== undefined) {
@@ -69,12 +77,14 @@ export class Generation {
 export class Overlay implements Store {
   readonly meta: StateMeta
   readonly #base: Base
-  #current = new Generation(1)
+  #current: Generation
   #frozen: Generation | undefined
 
-  constructor(base: Base, meta: StateMeta) {
+  /** `epoch`: of the first generation, above that of every record in the base. */
+  constructor(base: Base, meta: StateMeta, epoch = 1) {
     this.#base = base
     this.meta = meta
+    this.#current = new Generation(epoch)
   }
 
   get changes(): number {
@@ -92,6 +102,13 @@ export class Overlay implements Store {
     this.#frozen.meta = this.meta.copy()
     this.#current = new Generation(this.#frozen.epoch + 1)
     return this.#frozen
+  }
+
+  /** Batches whose journal record lies before `position` belong to the frozen generation, though
+   *  they were placed only after the freeze. */
+  takeEarlierBatches(position: number): void {
+    assert(this.#frozen !== undefined, 'no generation is frozen')
+    this.#frozen.side.takeEarlierBatches(this.#current.side, position)
   }
 
   /** Takes the last freeze back: both generations are one, the newer, again. */
@@ -229,6 +246,72 @@ export class Overlay implements Store {
     const changes = this.#changesOf(entry.parent)
     changes.byName.set(entry.name, null)
     changes.byCookie.set(entry.cookie, null)
+  }
+
+  // ---- groups, moves, batches ----
+
+  group(dir: number, name: Name): GroupRecord | undefined {
+    let group = this.#current.side.groups.get(dir)?.get(name)
+    if (group === undefined) group = this.#frozen?.side.groups.get(dir)?.get(name)
+    if (group === undefined) return this.#base.group(dir, name)
+    return group === null ? undefined : group
+  }
+
+  skips(dir: number, name: Name): readonly Name[] {
+    return this.#current.side.skips.get(dir)?.get(name)
+      ?? this.#frozen?.side.skips.get(dir)?.get(name)
+      ?? this.#base.skips(dir, name)
+  }
+
+  groupOrder(dir: number, name: Name): string {
+    return this.#base.groupOrder(dir, name)
+  }
+
+  groups(after: GroupPlace | undefined, max: number): PlacedGroup[] {
+    return overrideGroups(this.#base, this.#frozen?.side, this.#current.side, after, max)
+  }
+
+  * movesFrom(end: OpRef | undefined): Iterable<MoveRecord> {
+    let moves = overrideMoves(
+      this.#frozen?.side.moves.descending(end) ?? [], asChanges(this.#base.movesFrom(end)),
+    )
+    moves = overrideMoves(this.#current.side.moves.descending(end), moves)
+    for (const { move } of moves) if (move !== null) yield move
+  }
+
+  batch(author: AuthorId, seq: number): BatchInfo | undefined {
+    return this.#current.side.batches.get(author)?.get(seq)
+      ?? this.#frozen?.side.batches.get(author)?.get(seq)
+      ?? this.#base.batch(author, seq)
+  }
+
+  control(after: { author: AuthorId; seq: number } | undefined, max: number): ControlBatch[] {
+    const base = this.#base.control(after, max)
+    return mergeControl(base, after, max, this.#frozen?.side, this.#current.side)
+  }
+
+  putGroup(dir: number, name: Name, group: GroupRecord | undefined): void {
+    putPlaced(this.#current.side.groups, dir, name, group ?? null)
+  }
+
+  setSkips(dir: number, name: Name, by: readonly Name[]): void {
+    putPlaced(this.#current.side.skips, dir, name, by)
+  }
+
+  putMove(move: MoveRecord): void {
+    this.#current.side.moves.set(move.ref, move)
+  }
+
+  removeMove({ ref }: MoveRecord): void {
+    this.#current.side.moves.set(ref, null)
+  }
+
+  putBatch(author: AuthorId, seq: number, info: BatchInfo): void {
+    putPlaced(this.#current.side.batches, author, seq, info)
+  }
+
+  putControl(batch: ControlBatch): void {
+    putPlaced(this.#current.side.control, batch.author, batch.seq, batch)
   }
 
   #changesOf(parent: number): DirectoryChanges {

@@ -2,12 +2,13 @@
 // table at its head; fields name it by number + 1, 0 = none. An embedded record lies in its only
 // entry, which already says name, directory and cookie.
 //
-//   record = node 16 ‖ kind u8 ‖ flags u8 ‖ state hash 16 ‖ generation varint
+//   record = node 16 ‖ kind u8 ‖ flags u8 ‖ [more flags u8] ‖ state hash 16 ‖ generation varint
 //          ‖ atime ‖ mtime ‖ ctime (each: sec signed, nsec varint)
 //          ‖ refs (count, each: ms, counter, author number, seq, index: varints)
 //          ‖ mode varint, ref ‖ [owner: uid + 1, gid + 1, ref] ‖ mtime ref ‖ [rdev, ref]
 //          ‖ [target, ref]
-//          ‖ links (count, each below) ‖ heads ‖ touches ‖ [xattrs] ‖ [tags] ‖ [directory]
+//          ‖ links (count, each below) ‖ heads ‖ touches ‖ [xattrs] ‖ [tags] ‖ [last ref]
+//          ‖ [virtual of 16] ‖ [merged into 16] ‖ [members: count, 16 each] ‖ [directory]
 // A typical small file takes about 190 bytes, its name and the seal's 40 not counted.
 
 import { ID_BYTES } from '../ops/bounds.ts'
@@ -30,11 +31,27 @@ const FLAG_TARGET = 4
 const FLAG_XATTRS = 8
 const FLAG_TAGS = 16
 const FLAG_HASHED = 32
+const FLAG_LAST = 64
+/** Another byte of flags follows. */
+const FLAG_MORE = 128
+
+const MORE_CUT = 1
+const MORE_GROUPED = 2
+const MORE_VIRTUAL = 4
+const MORE_MERGED = 8
+const MORE_MEMBERS = 16
 
 const LINK_FIRST = 1 // its id is the node's
 const LINK_SHOWN = 2
 const LINK_EMBEDDED = 4
 const LINK_REMOVED = 8
+/** Wanted but not shown, or the other way round. */
+const LINK_UNEVEN = 16
+const LINK_SKIPPED = 32
+/** Born by other ops than the one that gives its position. */
+const LINK_BORN = 64
+/** Shown under another name than its own. */
+const LINK_RENAMED = 128
 
 /** What an entry says about the record in it. */
 export interface Embedding {
@@ -59,6 +76,8 @@ export class RecordCodec {
     writer.raw(record.node)
     writer.u8(record.kind)
     writer.u8(flags)
+    const more = flags & FLAG_MORE ? moreFlagsOf(record) : 0
+    if (flags & FLAG_MORE) writer.u8(more)
     if (record.stateHash !== '') writer.raw(record.stateHash)
     writer.varint(record.generation)
     writeTime(writer, record.atimeSec, record.atimeNsec)
@@ -88,11 +107,14 @@ export class RecordCodec {
     this.#writeRefs(writer, record.touches)
     if (flags & FLAG_XATTRS) this.#writeXattrs(writer, record.xattrs)
     if (flags & FLAG_TAGS) this.#writeTags(writer, record.tags)
-    if (record.kind !== KIND_DIRECTORY) return
-    writer.varint(record.entryCount)
-    writer.varint(record.subdirCount)
-    writer.varint(record.nextCookie)
-    writer.text(record.namesHash)
+    if (flags & FLAG_LAST) this.#writeRef(writer, record.last)
+    if (more & MORE_VIRTUAL) writer.raw(record.virtualOf)
+    if (more & MORE_MERGED) writer.raw(record.mergedInto)
+    if (more & MORE_MEMBERS) {
+      writer.varint(record.members.length)
+      for (const member of record.members) writer.raw(member)
+    }
+    if (record.kind === KIND_DIRECTORY) writeDirectory(writer, record)
   }
 
   /** `embedding` when it lay in an entry; `ino` 0 for a hidden node. */
@@ -100,6 +122,7 @@ export class RecordCodec {
     const node = reader.raw(ID_BYTES) as NodeId
     const record = new NodeRecord(ino, node, reader.u8() as NodeKind)
     const flags = reader.u8()
+    const more = flags & FLAG_MORE ? reader.u8() : 0
     if (flags & FLAG_HASHED) record.stateHash = reader.raw(STATE_HASH_BYTES)
     record.generation = reader.varint()
     record.atimeSec = reader.signed()
@@ -136,12 +159,9 @@ export class RecordCodec {
     record.touches = this.#readRefs(reader)
     if (flags & FLAG_XATTRS) record.xattrs = this.#readXattrs(reader)
     if (flags & FLAG_TAGS) record.tags = this.#readTags(reader)
-    if (record.kind === KIND_DIRECTORY) {
-      record.entryCount = reader.varint()
-      record.subdirCount = reader.varint()
-      record.nextCookie = reader.varint()
-      record.namesHash = reader.text()
-    }
+    if (flags & FLAG_LAST) record.last = this.#readRef(reader)
+    if (more !== 0) readMore(reader, record, more)
+    if (record.kind === KIND_DIRECTORY) readDirectory(reader, record)
     return record
   }
 
@@ -156,6 +176,7 @@ export class RecordCodec {
     this.#add(record.targetRef)
     for (const link of record.links) {
       this.#add(link.pos)
+      for (const ref of link.births) this.#add(ref)
       for (const ref of link.heads) this.#add(ref)
       this.#add(link.rm)
     }
@@ -163,6 +184,7 @@ export class RecordCodec {
     for (const ref of record.touches) this.#add(ref)
     for (const xattr of record.xattrs) this.#add(xattr.ref)
     for (const tag of record.tags) this.#add(tag.add)
+    this.#add(record.last)
   }
 
   #add(ref: OpRef | undefined): void {
@@ -238,18 +260,24 @@ export class RecordCodec {
   ): void {
     const first = (link.link as string) === record.node
     const lies = embedded && link.shown
+    const renamed = link.shownName !== link.name
+    const born = link.births.length !== 1 || !sameRef(link.births[0] as OpRef, link.pos)
     writer.u8(
       (first ? LINK_FIRST : 0) | (link.shown ? LINK_SHOWN : 0)
-      | (lies ? LINK_EMBEDDED : 0) | (link.rm === undefined ? 0 : LINK_REMOVED),
+      | (lies ? LINK_EMBEDDED : 0) | (link.rm === undefined ? 0 : LINK_REMOVED)
+      | (link.wanted === link.shown ? 0 : LINK_UNEVEN) | (link.skipped ? LINK_SKIPPED : 0)
+      | (born ? LINK_BORN : 0) | (renamed ? LINK_RENAMED : 0),
     )
     if (!first) writer.raw(link.link)
     writer.raw(link.parent)
+    if (!lies || renamed) writer.text(link.name)
     if (!lies) {
-      writer.text(link.name)
+      if (renamed) writer.text(link.shownName)
       writer.varint(link.shownParent)
       writer.varint(link.cookie)
     }
     this.#writeRef(writer, link.pos)
+    if (born) this.#writeRefs(writer, link.births)
     this.#writeRefs(writer, link.heads)
     if (link.rm !== undefined) this.#writeRef(writer, link.rm)
   }
@@ -264,14 +292,23 @@ export class RecordCodec {
     if (lies && embedding === undefined) {
       throw new LatticeError('damaged-index', 'an embedded record outside an entry')
     }
-    const name = lies && embedding ? embedding.name : reader.text() as Name
-    const shownParent = lies && embedding ? embedding.parent : reader.varint()
-    const cookie = lies && embedding ? embedding.cookie : reader.varint()
+    const entry = lies ? embedding : undefined
+    const renamed = (flags & LINK_RENAMED) !== 0
+    const name = entry !== undefined && !renamed ? entry.name : reader.text() as Name
+    const shownName = entry?.name ?? (renamed ? reader.text() as Name : name)
+    const shownParent = entry?.parent ?? reader.varint()
+    const cookie = entry?.cookie ?? reader.varint()
     const pos = this.#readSomeRef(reader)
+    const births = flags & LINK_BORN ? this.#readRefs(reader) : [pos]
     const heads = this.#readRefs(reader)
     const rm = flags & LINK_REMOVED ? this.#readSomeRef(reader) : undefined
     const shown = (flags & LINK_SHOWN) !== 0
-    return { link, parent, name, pos, heads, rm, shown, shownParent, cookie }
+    const wanted = (flags & LINK_UNEVEN) === 0 ? shown : !shown
+    const skipped = (flags & LINK_SKIPPED) !== 0
+    return {
+      link, parent, name, pos, births, heads, rm, skipped,
+      wanted, shown, shownParent, cookie, shownName,
+    }
   }
 
   #writeHead(writer: RecordWriter, head: ContentHead): void {
@@ -336,6 +373,43 @@ function flagsOf(record: NodeRecord): number {
     | (record.xattrs.length === 0 ? 0 : FLAG_XATTRS)
     | (record.tags.length === 0 ? 0 : FLAG_TAGS)
     | (record.stateHash === '' ? 0 : FLAG_HASHED)
+    | (record.last === undefined ? 0 : FLAG_LAST)
+    | (moreFlagsOf(record) === 0 ? 0 : FLAG_MORE)
+}
+
+function moreFlagsOf(record: NodeRecord): number {
+  return (record.hasCut ? MORE_CUT : 0) | (record.grouped ? MORE_GROUPED : 0)
+    | (record.virtualOf === '' ? 0 : MORE_VIRTUAL) | (record.mergedInto === '' ? 0 : MORE_MERGED)
+    | (record.members.length === 0 ? 0 : MORE_MEMBERS)
+}
+
+function readMore(reader: RecordReader, record: NodeRecord, more: number): void {
+  record.hasCut = (more & MORE_CUT) !== 0
+  record.grouped = (more & MORE_GROUPED) !== 0
+  if (more & MORE_VIRTUAL) record.virtualOf = reader.raw(ID_BYTES) as NodeId
+  if (more & MORE_MERGED) record.mergedInto = reader.raw(ID_BYTES) as NodeId
+  if ((more & MORE_MEMBERS) === 0) return
+  const members: NodeId[] = []
+  for (let left = reader.varint(); left > 0; left--) members.push(reader.raw(ID_BYTES) as NodeId)
+  record.members = members
+}
+
+function writeDirectory(writer: RecordWriter, record: NodeRecord): void {
+  writer.varint(record.entryCount)
+  writer.varint(record.subdirCount)
+  writer.varint(record.nextCookie)
+  writer.varint(record.claimCount)
+  writer.varint(record.skipCount)
+  writer.text(record.namesHash)
+}
+
+function readDirectory(reader: RecordReader, record: NodeRecord): void {
+  record.entryCount = reader.varint()
+  record.subdirCount = reader.varint()
+  record.nextCookie = reader.varint()
+  record.claimCount = reader.varint()
+  record.skipCount = reader.varint()
+  record.namesHash = reader.text()
 }
 
 function writeTime(writer: RecordWriter, sec: number, nsec: number): void {

@@ -4,11 +4,12 @@
 // must give equal sums. A detector of bugs, not a proof against an adversary (sums can be forged).
 
 import { blake2b } from '../crypto/hash.ts'
-import { compareRefNames } from '../ops/order.ts'
+import { compareRefNames, sameRef } from '../ops/order.ts'
 import type { OpRef } from '../ops/types.ts'
 import { assert } from '../util/assert.ts'
 import { encodeContent } from './content-record.ts'
 import type { LinkRecord, NodeRecord } from './records.ts'
+import { NO_REFS } from './records.ts'
 import { STATE_HASH_BYTES } from './record-codec.ts'
 import { hasReplicatedMtime } from './registers.ts'
 import { RecordWriter } from './wire.ts'
@@ -28,12 +29,13 @@ export class StateHash {
     if (bytes !== undefined) new Uint8Array(this.#sums.buffer).set(bytes)
   }
 
-  /** Takes the record's earlier contribution out and its present one in, and notes it there. */
+  /** Takes the record's earlier contribution out and its present one in, and notes it there. What
+   *  the view alone has made contributes nothing. */
   update(record: NodeRecord): void {
-    const hash = this.hashOf(record)
+    const hash = record.virtualOf === '' ? this.hashOf(record) : ''
     if (hash === record.stateHash) return
     if (record.stateHash !== '') this.#add(record.node, record.stateHash, -1)
-    this.#add(record.node, hash, 1)
+    if (hash !== '') this.#add(record.node, hash, 1)
     record.stateHash = hash
   }
 
@@ -86,6 +88,9 @@ function writeCanonical(writer: RecordWriter, record: NodeRecord): void {
     writer.raw(link.parent)
     writer.text(link.name)
     writeRef(writer, link.pos)
+    const births = isPosition(link.births, link.pos) ? NO_REFS : link.births
+    writeRefs(writer, births)
+    writer.u8(link.skipped ? 1 : 0)
     writeRefs(writer, link.heads)
     writeRef(writer, link.rm)
   }
@@ -106,6 +111,10 @@ function writeCanonical(writer: RecordWriter, record: NodeRecord): void {
     writer.text(tag)
     writeRef(writer, add)
   }
+}
+
+function isPosition(births: readonly OpRef[], pos: OpRef): boolean {
+  return births.length === 1 && sameRef(births[0] as OpRef, pos)
 }
 
 function sortedLinks(links: readonly LinkRecord[]): readonly LinkRecord[] {

@@ -2,9 +2,24 @@
 // twin), read only, always the state as of one checkpoint. Overlay (overlay.ts) makes a Store of a
 // Base by keeping what changed since.
 
-import type { LinkId, Name, NodeId } from '../ops/types.ts'
-import type { Entry, NodeRecord } from './records.ts'
+import type { AuthorId, LinkId, Name, NodeId, OpRef } from '../ops/types.ts'
+import type {
+  BatchInfo, ControlBatch, Entry, GroupRecord, MoveRecord, NodeRecord,
+} from './records.ts'
 import type { StateMeta } from './meta.ts'
+
+/** A group and where it is. `dir` is the ino of the directory that shows it. */
+export interface PlacedGroup {
+  dir: number
+  name: Name
+  group: GroupRecord
+}
+
+/** Where a list of groups goes on. */
+export interface GroupPlace {
+  dir: number
+  name: Name
+}
 
 export interface Base {
   /** A node that the view shows. The record is shared: not to be changed. */
@@ -19,6 +34,25 @@ export interface Base {
   nodeOfLink(link: LinkId): NodeId | undefined
   /** A node that the view does not show: removed, or without a place. */
   hidden(node: NodeId): NodeRecord | undefined
+
+  /** Only for names that are not just one entry: a directory without grouped or skipped names,
+   *  and an entry of a node that is not `grouped`, need not ask. */
+  group(dir: number, name: Name): GroupRecord | undefined
+  /** Names of the groups in `dir` that passed this name over. */
+  skips(dir: number, name: Name): readonly Name[]
+  /** All groups behind `after`, at most `max`, ascending by groupOrder(). */
+  groups(after: GroupPlace | undefined, max: number): PlacedGroup[]
+  /** Where the group stands in that list: strings that compare with <. Stable for a store, not the
+   *  same on all devices. */
+  groupOrder(dir: number, name: Name): string
+
+  /** The log of directory moves, greatest first: those smaller than `end`, or all. Not to be
+   *  changed while it is walked. */
+  movesFrom(end: OpRef | undefined): Iterable<MoveRecord>
+
+  batch(author: AuthorId, seq: number): BatchInfo | undefined
+  /** Batches of control ops behind `after`, ascending by author, sequence; at most `max`. */
+  control(after: { author: AuthorId; seq: number } | undefined, max: number): ControlBatch[]
 }
 
 export interface Store extends Base {
@@ -38,4 +72,14 @@ export interface Store extends Base {
   /** Adds or replaces by name and cookie; `freshCookie`: this cookie was never used before. */
   putEntry(entry: Entry, freshCookie: boolean): void
   removeEntry(entry: Entry): void
+
+  /** undefined removes. */
+  putGroup(dir: number, name: Name, group: GroupRecord | undefined): void
+  /** None removes. */
+  setSkips(dir: number, name: Name, by: readonly Name[]): void
+  /** Adds, or replaces the one with this ref. */
+  putMove(move: MoveRecord): void
+  removeMove(move: MoveRecord): void
+  putBatch(author: AuthorId, seq: number, info: BatchInfo): void
+  putControl(batch: ControlBatch): void
 }

@@ -6,6 +6,7 @@
 import type { AuthorId, Batch, OpRef } from '../ops/types.ts'
 import { decodeFacts } from '../state/facts.ts'
 import { Fold } from '../state/fold.ts'
+import { nextAuthorState } from '../state/meta.ts'
 import { LatticeError } from '../util/errors.ts'
 import type { Cut, StateIndex } from './checkpoint.ts'
 import { CHECKPOINT_CHANGES } from './checkpoint.ts'
@@ -63,9 +64,9 @@ export async function replay(
     if (batch === undefined) continue
     result.batches++
     result.ops += batch.ops.length
-    meta.authors.set(batch.author, {
-      length: batch.seq + 1, ms: batch.ms, counter: batch.counter,
-    })
+    const { author, ms, counter } = batch
+    const change = { length: batch.seq + 1, ms, counter }
+    meta.authors.set(author, nextAuthorState(meta.authors.get(author), change))
     if (batch.author === own) for (const op of batch.ops) keepMint(meta, op)
   }
   return result
