@@ -7,7 +7,12 @@
 // its old entries from the start of the first touched node, cut into nodes anew, until a cut falls
 // on an old node's start behind the edit: from there on nothing differs. The nodes made are the
 // edits of the level above.
+//
+// A node that cannot be read is kept as it is, by its ref, where the edits leave it whole: nodes
+// beside it then end where it begins or ends, and the tree has a form of its own until it is made
+// anew. So an append needs nothing of what lies before it.
 
+import { isLatticeError } from '../util/errors.ts'
 import { assert } from '../util/assert.ts'
 import { joinExtents, pushExtent, sliceExtent } from './manifest.ts'
 import type { Extent, Placed } from './manifest.ts'
@@ -44,7 +49,16 @@ export async function runAsync<T>(
   load: (wanted: NodeWanted) => Promise<ManifestNode>,
 ): Promise<T> {
   let step = needs.next()
-  while (step.done !== true) step = needs.next(get(step.value) ?? (await load(step.value)))
+  while (step.done !== true) {
+    let node: ManifestNode
+    try {
+      node = get(step.value) ?? (await load(step.value))
+    } catch (error) {
+      step = needs.throw(error)
+      continue
+    }
+    step = needs.next(node)
+  }
   return step.value
 }
 
@@ -102,6 +116,7 @@ export function* rewrite(
   let levelEdits = edits
   for (let level = 0; level < DEPTH_MAX; level++) {
     const below = old !== undefined && level < old.depth ? old : undefined
+    if (old !== undefined && level === old.depth) keepOldRoot(old, levelEdits)
     const spans = yield* rewriteLevel(below, level, levelEdits, contentBytes, rewriter)
     const first = spans[0]
     assert(first !== undefined, 'a rewrite without edits')
@@ -114,6 +129,12 @@ export function* rewrite(
     if (single) return { root: levelEdits[0]?.entries[0] as Extent, depth: level + 1 }
   }
   throw new Error('manifest: too many levels')
+}
+
+/** An unread root becomes the first node below a new one. */
+function keepOldRoot({ root }: Tree, edits: Edit[]): void {
+  const begin = edits[0]?.begin ?? 0
+  if (begin > 0) edits.unshift({ begin: 0, end: begin, entries: [root] })
 }
 
 type Span = { begin: number; end: number; nodes: Extent[][] }
@@ -153,11 +174,14 @@ function* rewriteSpan(
   let begin = 0
   if (old !== undefined) {
     const at = Math.max(0, Math.min(touched, oldBytes - 1))
-    begin = (yield* findNode(old, level, at)).begin
+    const found = yield* orDamage(findNode(old, level, at))
+    if ('damage' in found && firstEdit.begin < oldBytes) throw found.damage
+    begin = 'damage' in found ? firstEdit.begin : found.begin
   }
   cutter.start(begin)
   let at = begin
   let editEnd = firstEdit.end
+  let oldEnd = -1 // of the last node that was read
   let refused = begin // a cut that is known to meet no old node
   while (at < contentBytes || next < edits.length) {
     let edit = edits[next]
@@ -168,9 +192,23 @@ function* rewriteSpan(
       continue
     }
     assert(old !== undefined && at < oldBytes, 'a rewrite lacks an edit')
-    const { begin: nodeBegin, ref } = yield* findNode(old, level, at)
-    const node = yield { ref, level }
-    const nodeEnd = nodeBegin + node.contentBytes
+    const found = yield* orDamage(findNode(old, level, at))
+    if ('damage' in found) {
+      if (at > begin && at === oldEnd) break
+      throw found.damage
+    }
+    const { begin: nodeBegin, ref } = found
+    const nodeEnd = nodeBegin + ref.length
+    const node = yield* orDamage(readNode(ref, level))
+    if ('damage' in node) {
+      const isWhole = at === nodeBegin && (edit?.begin ?? contentBytes) >= nodeEnd
+      if (!isWhole) throw node.damage
+      if (at > begin) break
+      begin = at = nodeEnd
+      cutter.start(begin)
+      continue
+    }
+    oldEnd = nodeEnd
     const stop = Math.min(nodeEnd, edit?.begin ?? contentBytes, contentBytes)
     for (let i = entryAt(node, at - nodeBegin); at < stop; i++) {
       const entry = node.entries[i] as Extent
@@ -190,7 +228,21 @@ function* rewriteSpan(
     }
   }
   cutter.finish()
-  return { begin, end: contentBytes, next }
+  return { begin, end: at, next }
+}
+
+/** What the steps return, or why a node could not be read. */
+function* orDamage<T extends object>(needs: Needs<T>): Needs<T | { damage: unknown }> {
+  try {
+    return yield* needs
+  } catch (damage) {
+    if (!isLatticeError(damage)) throw damage
+    return { damage }
+  }
+}
+
+function* readNode(ref: Extent, level: number): Needs<ManifestNode> {
+  return yield { ref, level }
 }
 
 /** The node of `level` that holds the byte at `offset`, found from its parents only. */

@@ -192,25 +192,19 @@ export class Sealer {
     const run = runs[0]
     if (run === undefined || run.begin === 0 || run.begin !== working.sizeBytes) return undefined
     if (run.begin === working.cutEnd || working.chunker !== CHUNKER_FASTCDC) return undefined
-    const from = Math.max(0, run.begin - HEAD_MAX_BYTES)
-    const placed = tailOf(await this.#options.extentsOf(working, from, run.begin))
+    const placed = await this.#tailOf(working, run.begin)
     const isSmall = run.end - run.begin < FASTCDC_SIZES.minBytes
     if (options.urgent && isSmall && placed.length < URGENT_TAIL_MAX) return undefined
     const begin = placed[0]?.offset ?? run.begin
     if (begin === run.begin || hasHole(job, begin, run.begin)) return undefined
-    const head = await this.#readTail(placed)
+    const head = await unlessDamaged(this.#options.readBack(placed))
     return head === undefined ? undefined : { begin, end: run.end, head }
   }
 
-  /** Undefined when the tail cannot be read: the run is cut on its own then, and what is damaged
-   *  stays named, so that an append works whatever lies before it. */
-  async #readTail(placed: Placed[]): Promise<Uint8Array | undefined> {
-    try {
-      return await this.#options.readBack(placed)
-    } catch (error) {
-      if (isLatticeError(error) || errnoName(error) !== undefined) return undefined
-      throw error
-    }
+  /** The extents before `end` that an append cuts anew. */
+  async #tailOf(working: Working, end: number): Promise<Placed[]> {
+    const from = Math.max(0, end - HEAD_MAX_BYTES)
+    return tailOf((await unlessDamaged(this.#options.extentsOf(working, from, end))) ?? [])
   }
 
   /** All runs together are small: each is one loose chunk (fixed chunks at their places). */
@@ -377,6 +371,17 @@ export class Sealer {
     const chunker = isRandomAccess(start) ? CHUNKER_FIXED_16K : CHUNKER_FASTCDC
     start.fill(0)
     return chunker
+  }
+}
+
+/** Undefined when the tail cannot be read: the run is cut on its own then, and what is damaged
+ *  stays named, so that an append works whatever lies before it. */
+async function unlessDamaged<T>(read: Promise<T>): Promise<T | undefined> {
+  try {
+    return await read
+  } catch (error) {
+    if (isLatticeError(error) || errnoName(error) !== undefined) return undefined
+    throw error
   }
 }
 

@@ -1,8 +1,8 @@
 // FileReader: brings committed content into the buffers when a reader waits for it.
 //
 // A fetch is: read the epoch, plan, fetch, release the plan. 'stale' means that the base moved on
-// meanwhile: planned again. A fetch that cannot succeed fails its whole range, so that every reader
-// is answered. Ranges in `file.fetching` are on their way and are not asked for twice.
+// meanwhile: planned again. A fetch that cannot succeed is tried again in smaller parts, so that
+// damage is told to who reads it; a part that cannot fails, so that every reader is answered. Ranges in `file.fetching` are on their way and are not asked for twice.
 // Sequential readers get growing windows ahead. At most FETCHES_MAX run at once; the rest queue.
 // Used by Files alone.
 
@@ -13,6 +13,8 @@ import type { OpenFile } from './open-file.ts'
 
 const FETCHES_MAX = 8
 const FETCH_BYTES = 1024 * 1024
+/** What a reader asks for at once is not tried in parts. */
+const FAIL_BYTES_MAX = 128 * 1024
 const WINDOW_MIN_BYTES = 512 * 1024
 const WINDOW_MAX_BYTES = 8 * 1024 * 1024
 /** Content up to this size is put into the buffers at open, when that needs no waiting. */
@@ -150,10 +152,20 @@ export class FileReader {
       if (begun !== undefined && (await isFilled(begun))) return
       while (!(await this.#attempt(file, range)));
     } catch (error) {
-      buffers.fail(file.ino, range.begin, length, toErrno(error, 'read', file.ino))
+      const errno = toErrno(error, 'read', file.ino)
+      if (length > FAIL_BYTES_MAX) this.#fetchParts(file, range)
+      else buffers.fail(file.ino, range.begin, length, errno)
     } finally {
       file.fetching = file.fetching.filter((other) => other !== range)
       this.#idle(file)
+    }
+  }
+
+  #fetchParts(file: OpenFile, range: Range): void {
+    for (let { begin } = range; begin < range.end; begin += FAIL_BYTES_MAX) {
+      const part = { begin, end: Math.min(range.end, begin + FAIL_BYTES_MAX) }
+      file.fetching.push(part)
+      this.#queue.push(async () => this.#fetch(file, part))
     }
   }
 

@@ -316,6 +316,39 @@ t.test('an append behind a damaged or missing tail is sealed', async (t) => {
   }
 })
 
+t.test('an append behind a manifest node that is missing is sealed', async (t) => {
+  const random = randomOf(seed + 8)
+  const frozen = new Frozen(64 * 1024 * 1024)
+  const bench = await openStore({ directory: tempDirectory(t), workers: false, frozen })
+  const old = bytesOf(random, 5_000_000, false)
+  const content = await writeWhole(bench, old)
+  if (content.kind !== 'tree') throw new Error('the file should have a tree')
+  await bench.store.close()
+  const root = bench.index.get(content.root.chunk)!
+  bench.index.entries.delete(content.root.chunk)
+  const { directory, index, loose } = bench
+  const { store } = await openStore({ directory, workers: false, frozen, index, loose })
+  const working = store.open(content, old.length)
+  let grown = Buffer.from(old)
+  for (let append = 0; append < 4; append++) {
+    const more = bytesOf(random, 1 + random(append === 0 ? 100 : 3_000_000), false)
+    const dirty = [{ offset: grown.length, length: more.length }]
+    grown = Buffer.concat([grown, more])
+    await store.seal(working, frozen.job(grown, dirty), { final: true, urgent: append === 1 })
+    await store.describe(working)
+  }
+  const again = store.open(await store.describe(working), grown.length)
+  t.ok(equal(await readAll(store, again, old.length), grown.subarray(old.length)), 'it reads back')
+  await t.rejects(readAll(store, again, 0, 1000), { code: 'chunk-missing' })
+  const job = frozen.job(grown, [{ offset: 1000, length: 70_000 }])
+  await store.seal(working, job, { final: true, urgent: false })
+  await t.rejects(store.describe(working), { code: 'chunk-missing' }, 'not so a change inside')
+  index.put(content.root.chunk, root)
+  const healed = store.open(await store.describe(working), grown.length)
+  t.ok(equal(await readAll(store, healed), grown), 'when it is back, all of it is there')
+  await store.close()
+})
+
 t.test('plans pin what they name', async (t) => {
   const frozen = new Frozen(4 * 1024 * 1024)
   const bench = await openStore({ directory: tempDirectory(t), workers: false, frozen })

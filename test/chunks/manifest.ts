@@ -185,6 +185,66 @@ t.test('reopened contents read the same', async (t) => {
   }, 'a cut to one chunk needs no tree')
 })
 
+t.test('nodes that cannot be read stay, and nothing else suffers', async (t) => {
+  for (const count of [30, 300, 5000, 40_000]) {
+    const random = randomOf(seed + count)
+    const nodes = new Nodes()
+    const extents: Extent[] = []
+    for (let i = 0; i < count; i++) {
+      const chunkBytes = 1 + random(500)
+      extents.push({ chunk: chunkName(i), chunkBytes, begin: 0, length: chunkBytes })
+    }
+    const size = totalBytes(extents)
+    const first = new Working(undefined, 0)
+    first.splice(0, extents)
+    const content = first.rebase(runNow(first.fold(nodes.rewriter), nodes.get)!)
+    const reread = async (working: Working, from: number, to: number): Promise<Extent[]> => {
+      const placed: Placed[] = []
+      const load = async (wanted: NodeWanted) => nodes.get(wanted)
+      await runAsync(working.extents(from, to, placed), () => undefined, load)
+      return normalOf(placed)
+    }
+    // Every node on the right edge in turn, the root too.
+    const edge: NodeWanted[] = []
+    for (const step = first.extents(size - 1, size, []); ;) {
+      const { value, done } = edge.length === 0
+        ? step.next()
+        : step.next(nodes.get(edge.at(-1) as NodeWanted))
+      if (done === true) break
+      edge.push(value as NodeWanted)
+    }
+    for (const { ref, level } of edge) {
+      const bytes = nodes.bytes.get(ref.chunk)!
+      nodes.bytes.set(ref.chunk, bytes.subarray(0, 1))
+      const working = new Working(content, size)
+      let end = size
+      for (let append = 0; append < 120; append++) {
+        const length = 1 + random(400)
+        working.splice(end, [{ chunk: chunkName(1e6 + append), chunkBytes: 400, begin: 0, length }])
+        end += length
+        if (random(3) > 0) continue
+        const load = async (wanted: NodeWanted) => nodes.get(wanted)
+        working.rebase(await runAsync(working.fold(nodes.rewriter), () => undefined, load))
+      }
+      const appended = totalBytes(await reread(working, size, end))
+      t.equal(appended, end - size, `${count} extents, damage at level ${level}: appends are kept`)
+      await t.rejects(reread(working, size - 1, size), 'what is damaged stays an error')
+      const whole = size - ref.length
+      t.equal(totalBytes(await reread(working, 0, whole)), whole, 'what is before it reads')
+      for (const at of [0, whole - 9]) {
+        if (whole === 0) break
+        working.splice(at, [{ chunk: chunkName(2e6), chunkBytes: 9, begin: 0, length: 9 }])
+        const load = async (wanted: NodeWanted) => nodes.get(wanted)
+        working.rebase(await runAsync(working.fold(nodes.rewriter), () => undefined, load))
+        t.equal(totalBytes(await reread(working, 0, whole)), whole, 'and can be changed')
+      }
+      nodes.bytes.set(ref.chunk, bytes)
+      const sum = totalBytes(await reread(working, 0, end))
+      t.equal(sum, end, 'healed, all of it is there')
+    }
+  }
+})
+
 t.test('work does not grow with the file', async (t) => {
   const nodes = new Nodes()
   const extents: Extent[] = []

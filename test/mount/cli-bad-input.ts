@@ -15,6 +15,7 @@ import { exitCodeOf } from '../../src/config/exit-codes.ts'
 import { Instance, cannotMount, latticeCommand, untilGone } from './support.helper.ts'
 
 const LARGE = randomBytes(3_000_000)
+const READ_BYTES = 128 * 1024
 const isRoot = process.geteuid?.() === 0
 const skip = cannotMount() ?? false
 const rootOnly = skip === false && !isRoot ? 'needs root' : skip
@@ -80,6 +81,25 @@ function flip(path: string, offset: number, count = 1): void {
   for (let i = 0; i < count; i++) bytes[i] = (bytes[i] ?? 0) ^ 0x41
   writeSync(fd, bytes, 0, count, offset)
   closeSync(fd)
+}
+
+/** Reads in large steps; how many bytes are refused. The others must be right. */
+function unreadable(t: Test, path: string): number {
+  const fd = openSync(path, 'r')
+  const into = Buffer.alloc(READ_BYTES)
+  let lost = 0
+  for (let at = 0; at < LARGE.length; at += READ_BYTES) {
+    try {
+      const count = readSync(fd, into, 0, READ_BYTES, at)
+      const same = into.subarray(0, count).equals(LARGE.subarray(at, at + READ_BYTES))
+      if (!same) t.fail(`wrong bytes at ${at}`)
+    } catch (error) {
+      t.equal((error as NodeJS.ErrnoException).code, 'EIO')
+      lost += READ_BYTES
+    }
+  }
+  closeSync(fd)
+  return lost
 }
 
 function filesBelow(path: string, suffix: string): string[] {
@@ -221,6 +241,8 @@ t.test('a pack: damage is an error of what it holds, and check finds it', { skip
   await lattice.mount(mount)
   t.equal(readFileSync(join(mount, 'small'), 'utf8'), 'a small file', 'the rest still reads')
   t.throws(() => readFileSync(join(mount, 'large')), { code: 'EIO' })
+  const lost = unreadable(t, join(mount, 'large'))
+  t.ok(lost > 0 && lost <= READ_BYTES * 3, `${lost} of ${LARGE.length} bytes cannot be read`)
   await lattice.umount(mount)
   await gone(lattice)
   const check = await lattice.run('check', '--read-data', mount, '--json')
