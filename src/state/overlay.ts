@@ -125,7 +125,11 @@ export class Overlay implements Store {
     assert(frozen !== undefined, 'no generation is frozen')
     this.#frozen = undefined
     const current = this.#current
-    for (const record of frozen.nodes.values()) if (record !== null) settleCopy(current, record)
+    for (const [ino, record] of frozen.nodes) {
+      if (record === null) continue
+      settleCopy(current, record)
+      settleBody(current, ino, record)
+    }
     for (const record of frozen.hidden.values()) if (record !== null) settleCopy(current, record)
   }
 
@@ -225,6 +229,12 @@ export class Overlay implements Store {
     }
     record.stored = STORED_HIDDEN
     this.#current.hidden.set(record.node, record)
+  }
+
+  forget(record: NodeRecord): void {
+    this.#current.nodes.set(record.ino, null)
+    this.#current.inos.set(record.node, 0)
+    record.ino = 0
   }
 
   dropIno(ino: number): void {
@@ -340,11 +350,21 @@ function settleCopy(current: Generation, record: NodeRecord): void {
   const copy = hidden ?? (ino === 0 ? undefined : current.nodes.get(ino))
   if (copy === undefined || copy === null || copy.node !== record.node) return
   copy.stateHash = record.stateHash
-  copy.namesHash = record.namesHash
   if (copy.ino !== record.ino || copy.ino === 0) return
+  copy.namesHash = record.namesHash
   copy.stored = record.stored
   copy.storedParent = record.storedParent
   copy.storedCookie = record.storedCookie
+}
+
+/** A directory's entries may have come under another node since: what is known about them, too. */
+function settleBody(current: Generation, ino: number, record: NodeRecord): void {
+  const now = current.nodes.get(ino)
+  if (now === undefined || now === null || now.node === record.node || !now.isDirectory) return
+  now.namesHash = record.namesHash
+  now.stored = record.stored
+  now.storedParent = record.storedParent
+  now.storedCookie = record.storedCookie
 }
 
 function override(

@@ -66,6 +66,8 @@ export interface Store extends Base {
   show(record: NodeRecord): void
   /** The node leaves the view: under its id only. The record must be one that may be changed. */
   hide(record: NodeRecord): void
+  /** A shown node that no op has made (a variant) is no more. The record is done with. */
+  forget(record: NodeRecord): void
   /** The ino does not name a node any more (its node has taken another one). */
   dropIno(ino: number): void
   setLink(link: LinkId, node: NodeId): void
