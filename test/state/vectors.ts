@@ -48,6 +48,8 @@ function prepare(vector: FoldVector) {
   return { authors, batches, standing, label }
 }
 
+const byOp = (a: { op: string }, b: { op: string }) => (a.op < b.op ? -1 : 1)
+
 t.test('folds: the specification', (t) => {
   for (const vector of folds.cases) {
     const { authors, batches, standing, label } = prepare(vector)
@@ -68,8 +70,6 @@ t.test('folds: the specification', (t) => {
   }
   t.end()
 })
-
-const byOp = (a: { op: string }, b: { op: string }) => (a.op < b.op ? -1 : 1)
 
 interface NameVector {
   name: string
