@@ -14,6 +14,7 @@ import type {
 } from '../state/records.ts'
 import { NO_NAMES } from '../state/records.ts'
 import type { GroupPlace, PlacedGroup } from '../state/store.ts'
+import { readNode, writeNode } from '../state/record-codec.ts'
 import { RecordReader, RecordWriter } from '../state/wire.ts'
 import { assert } from '../util/assert.ts'
 import { readU64 } from '../util/bytes.ts'
@@ -26,6 +27,8 @@ const SIDE_VERSION = 0
 const SHOWN_MAIN = 0
 const SHOWN_VARIANT = 1
 const MOVES_PAGE = 64
+const MOVE_SKIPPED = 1
+const MOVE_FALLBACK = 2
 
 export class SideTables {
   readonly #environment: IndexEnvironment
@@ -182,13 +185,13 @@ export class SideTables {
     }
   }
 
-  #writeMove({ link, parent, name, skipped, before }: MoveRecord): RecordWriter {
+  #writeMove({ link, parent, name, fallback, skipped, before }: MoveRecord): RecordWriter {
     const writer = this.#fresh()
-    writer.u8(skipped ? 1 : 0)
+    writer.u8((skipped ? MOVE_SKIPPED : 0) | (fallback ? MOVE_FALLBACK : 0))
     writer.raw(link)
     writer.raw(parent)
     writer.text(name)
-    writer.raw(before.parent)
+    writeNode(writer, before.parent)
     writer.text(before.name)
     writer.varint(before.pos.ms)
     writer.varint(before.pos.counter)
@@ -208,17 +211,19 @@ export class SideTables {
       order: 0,
     }
     const reader = this.#begin(plain)
-    const skipped = reader.u8() === 1
+    const flags = reader.u8()
+    const skipped = (flags & MOVE_SKIPPED) !== 0
+    const fallback = (flags & MOVE_FALLBACK) !== 0
     const link = reader.raw(ID_BYTES) as LinkId
     const parent = reader.raw(ID_BYTES) as NodeId
     const name = reader.text() as Name
-    const before = { parent: reader.raw(ID_BYTES) as NodeId, name: reader.text() as Name }
+    const before = { parent: readNode(reader), name: reader.text() as Name }
     const ms = reader.varint()
     const counter = reader.varint()
     const author = this.#authors.author(reader.varint())
     const seq = reader.varint()
     const pos: OpRef = { ms, counter, author, seq, index: reader.varint(), order: 0 }
-    return { ref, link, parent, name, skipped, before: { ...before, pos } }
+    return { ref, link, parent, name, fallback, skipped, before: { ...before, pos } }
   }
 
   // ---- groups, control ----

@@ -20,10 +20,12 @@ import { LatticeError } from '../util/errors.ts'
 import type { AuthorTable } from './author-table.ts'
 import { decodeContent, encodeContent } from './content-record.ts'
 import type { ContentHead, LinkRecord, TagRecord, XattrRecord } from './records.ts'
-import { NO_REFS, NodeRecord } from './records.ts'
+import { NOWHERE, NO_REFS, NodeRecord } from './records.ts'
 import type { RecordReader, RecordWriter } from './wire.ts'
 
 export const STATE_HASH_BYTES = 16
+
+const NOWHERE_BYTES = '\0'.repeat(ID_BYTES)
 
 const FLAG_OWNER = 1
 const FLAG_RDEV = 2
@@ -269,7 +271,7 @@ export class RecordCodec {
       | (born ? LINK_BORN : 0) | (renamed ? LINK_RENAMED : 0),
     )
     if (!first) writer.raw(link.link)
-    writer.raw(link.parent)
+    writeNode(writer, link.parent)
     if (!lies || renamed) writer.text(link.name)
     if (!lies) {
       if (renamed) writer.text(link.shownName)
@@ -287,7 +289,7 @@ export class RecordCodec {
   ): LinkRecord {
     const flags = reader.u8()
     const link = (flags & LINK_FIRST ? record.node : reader.raw(ID_BYTES)) as string as LinkId
-    const parent = reader.raw(ID_BYTES) as NodeId
+    const parent = readNode(reader)
     const lies = (flags & LINK_EMBEDDED) !== 0
     if (lies && embedding === undefined) {
       throw new LatticeError('damaged-index', 'an embedded record outside an entry')
@@ -375,6 +377,16 @@ function flagsOf(record: NodeRecord): number {
     | (record.stateHash === '' ? 0 : FLAG_HASHED)
     | (record.last === undefined ? 0 : FLAG_LAST)
     | (moreFlagsOf(record) === 0 ? 0 : FLAG_MORE)
+}
+
+/** A node id, or NOWHERE as zeros. */
+export function writeNode(writer: RecordWriter, node: NodeId): void {
+  writer.raw(node === NOWHERE ? NOWHERE_BYTES : node)
+}
+
+export function readNode(reader: RecordReader): NodeId {
+  const node = reader.raw(ID_BYTES)
+  return node === NOWHERE_BYTES ? NOWHERE : node as NodeId
 }
 
 function moreFlagsOf(record: NodeRecord): number {

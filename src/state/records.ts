@@ -117,6 +117,8 @@ export interface MoveRecord {
   readonly link: LinkId
   readonly parent: NodeId
   readonly name: Name
+  /** A cut move, of a directory that has no valid claim. */
+  readonly fallback: boolean
   /** It would have made a cycle: nothing moved. */
   readonly skipped: boolean
   /** The position that it replaced (when skipped: that it would have replaced). */
@@ -152,6 +154,9 @@ export interface ControlBody {
   /** As encoded by its author. */
   readonly body: Uint8Array
 }
+
+/** Parent of what has no position at all: a link whose claims are all void. */
+export const NOWHERE = '' as NodeId
 
 export const NO_REFS: readonly OpRef[] = Object.freeze([])
 const NO_HEADS: readonly ContentHead[] = Object.freeze([])

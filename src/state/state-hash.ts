@@ -10,7 +10,7 @@ import { assert } from '../util/assert.ts'
 import { encodeContent } from './content-record.ts'
 import type { LinkRecord, NodeRecord } from './records.ts'
 import { NO_REFS } from './records.ts'
-import { STATE_HASH_BYTES } from './record-codec.ts'
+import { STATE_HASH_BYTES, writeNode } from './record-codec.ts'
 import { hasReplicatedMtime } from './registers.ts'
 import { RecordWriter } from './wire.ts'
 
@@ -85,7 +85,7 @@ function writeCanonical(writer: RecordWriter, record: NodeRecord): void {
   writer.varint(record.links.length)
   for (const link of sortedLinks(record.links)) {
     writer.raw(link.link)
-    writer.raw(link.parent)
+    writeNode(writer, link.parent)
     writer.text(link.name)
     writeRef(writer, link.pos)
     const births = isPosition(link.births, link.pos) ? NO_REFS : link.births
