@@ -216,14 +216,12 @@ export function describe(record: NodeRecord): string {
     if (value instanceof Uint8Array) return Buffer.from(value).toString('hex')
     // a Buffer has become this before the replacer sees it
     if (isBufferJson(value)) return Buffer.from(value.data).toString('hex')
-    if (value !== null && typeof value === 'object' && 'order' in value) {
-      const { order: _order, ...rest } = value
-      return rest
-    }
-    return value
+    if (value === null || typeof value !== 'object' || Array.isArray(value)) return value
+    const { order: _order, ...rest } = value as Record<string, unknown>
+    const keys = Object.keys(rest).toSorted()
+    return Object.fromEntries(keys.map((key) => [key, rest[key]]))
   })
 }
-
 
 function isBufferJson(value: unknown): value is { data: number[] } {
   return value !== null && typeof value === 'object' && 'type' in value && value.type === 'Buffer'
