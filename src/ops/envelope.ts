@@ -3,14 +3,15 @@
  *
  *   offset  size
  *        0     1  format version, 0
- *        1     1  suite, 0 = XChaCha20-Poly1305
+ *        1     1  suite: XChaCha20-Poly1305 under 0 = K_op, 1 = K_ctl, of the epoch
  *        2     8  epoch id: whose key sealed it
  *       10    24  nonce, random
  *       34     n  ciphertext of the batch (codec.ts)
  *    34 + n    16  tag
  *
  * Associated data: the 34 bytes of header ‖ vault id 16 ‖ author 32 ‖ sequence u64 BE, so that a
- * block opens only at its place in its author's log.
+ * block opens only at its place in its author's log. Control ops, and only they, are sealed under
+ * K_ctl: members who hold no other key read them too.
  */
 
 import { NONCE_BYTES, TAG_BYTES, openMessage, sealMessage } from '../crypto/aead.ts'
@@ -23,7 +24,8 @@ import { reject } from './reject.ts'
 import type { AuthorId } from './types.ts'
 
 const FORMAT_VERSION = 0
-const SUITE_XCHACHA20_POLY1305 = 0
+const SUITE_OPS = 0
+const SUITE_CONTROL = 1
 export const ENVELOPE_HEADER_BYTES = 2 + EPOCH_ID_BYTES + NONCE_BYTES
 const AD_BYTES = ENVELOPE_HEADER_BYTES + VAULT_ID_BYTES + AUTHOR_BYTES + 8
 
@@ -39,8 +41,16 @@ export interface EnvelopePlace {
 /** Which key seals it, and the nonce, which must never be used twice with that key. */
 export interface EnvelopeSeal {
   epochId: Uint8Array
+  /** K_op; K_ctl for control ops. */
   opKey: Uint8Array
   nonce: Uint8Array
+  isControl?: boolean
+}
+
+/** Which key a block needs. */
+export interface EnvelopeKeyName {
+  epochId: Uint8Array
+  isControl: boolean
 }
 
 const adSpare = Buffer.alloc(AD_BYTES)
@@ -52,7 +62,7 @@ export function sealBatch(plain: Uint8Array, place: EnvelopePlace, seal: Envelop
   const block = Buffer.allocUnsafe(plain.length + ENVELOPE_OVERHEAD_BYTES)
   assert(block.length <= BATCH_MAX_BYTES, 'envelope: more than a batch may be')
   block[0] = FORMAT_VERSION
-  block[1] = SUITE_XCHACHA20_POLY1305
+  block[1] = seal.isControl === true ? SUITE_CONTROL : SUITE_OPS
   block.set(seal.epochId, 2)
   block.set(seal.nonce, 2 + EPOCH_ID_BYTES)
   const sealed = block.subarray(ENVELOPE_HEADER_BYTES)
@@ -64,6 +74,11 @@ export function sealBatch(plain: Uint8Array, place: EnvelopePlace, seal: Envelop
 export function envelopeEpoch(block: Uint8Array): Uint8Array {
   checkHeader(block)
   return new Uint8Array(block.subarray(2, 2 + EPOCH_ID_BYTES))
+}
+
+/** Throws 'invalid' as openBatch() does for what no key opens. The epoch id is a copy. */
+export function envelopeKeyName(block: Uint8Array): EnvelopeKeyName {
+  return { epochId: envelopeEpoch(block), isControl: block[1] === SUITE_CONTROL }
 }
 
 /** The batch's bytes, in a new buffer. */
@@ -80,7 +95,8 @@ function checkHeader(block: Uint8Array): void {
   if (block.length < ENVELOPE_OVERHEAD_BYTES) reject('envelope-short', { sizeBytes: block.length })
   if (block.length > BATCH_MAX_BYTES) reject('envelope-size', { sizeBytes: block.length })
   if (block[0] !== FORMAT_VERSION) reject('envelope-version', { version: block[0] ?? -1 })
-  if (block[1] !== SUITE_XCHACHA20_POLY1305) reject('envelope-suite', { suite: block[1] ?? -1 })
+  const suite = block[1] ?? -1
+  if (suite !== SUITE_OPS && suite !== SUITE_CONTROL) reject('envelope-suite', { suite })
 }
 
 function associatedData(block: Uint8Array, place: EnvelopePlace): Buffer {

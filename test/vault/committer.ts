@@ -32,7 +32,7 @@ class World {
   contentSyncs = 0
   contentFails = 0
   order = 0
-  mint = 0
+  mint = 1
 
   private constructor(journal: Journal, seed: number, found: JournalBatch[]) {
     this.journal = journal
