@@ -2,9 +2,10 @@
 // texts, and kept in vector files. Only what is replicated; refs as `author.sequence.index@time`.
 import { KIND_DIRECTORY } from '../../src/ops/types.ts'
 import type { AttrChange, OpRef } from '../../src/ops/types.ts'
-import type { NodeRecord } from '../../src/state/records.ts'
+import type { ReplicatedPart } from '../../src/state/node-history.ts'
+import type { ContentHead, NodeRecord } from '../../src/state/records.ts'
 import { contentText } from './naive-model.helper.ts'
-import type { ModelNode, PlacedOp } from './naive-model.helper.ts'
+import type { ModelLink, ModelNode, PlacedOp } from './naive-model.helper.ts'
 import { valueText } from './naive-view.helper.ts'
 
 export interface LinkText {
@@ -66,21 +67,26 @@ export function describeModelNode(node: ModelNode): NodeText {
     )),
     touches: texts(node.touches),
     tags: node.tags.map(({ tag, by }) => `${tag} by ${opText(by)}`).toSorted(),
-    links: node.links.map((link) => ({
-      link: hex(link.link),
-      parent: link.parent === undefined ? undefined : hex(link.parent),
-      name: link.name,
-      pos: link.pos === undefined ? undefined : opText(link.pos),
-      births: texts(link.births),
-      heads: texts(link.heads),
-      rm: link.rm === undefined ? undefined : opText(link.rm),
-      wanted: link.wanted,
-      skipped: link.skipped,
-    })).toSorted(byLink),
+    links: node.links.map(describeLink).toSorted(byLink),
   }
 }
 
-function recordChanges(record: NodeRecord): { change: AttrChange; by: string }[] {
+function describeLink(link: ModelLink): LinkText {
+  const texts = (list: readonly PlacedOp[]) => list.map(opText).toSorted()
+  return {
+    link: hex(link.link),
+    parent: link.parent === undefined ? undefined : hex(link.parent),
+    name: link.name,
+    pos: link.pos === undefined ? undefined : opText(link.pos),
+    births: texts(link.births),
+    heads: texts(link.heads),
+    rm: link.rm === undefined ? undefined : opText(link.rm),
+    wanted: link.wanted,
+    skipped: link.skipped,
+  }
+}
+
+function recordChanges(record: NodeRecord | ReplicatedPart): { change: AttrChange; by: string }[] {
   const changes: { change: AttrChange; by: string }[] = []
   const add = (ref: OpRef | undefined, change: AttrChange) => {
     if (ref !== undefined) changes.push({ change, by: refText(ref) })
@@ -94,16 +100,50 @@ function recordChanges(record: NodeRecord): { change: AttrChange; by: string }[]
   return changes
 }
 
+/** A rebuilt node; what the move log and the view add to it is as in `model`. */
+export function describePart(part: ReplicatedPart, model: ModelNode): NodeText {
+  const texts = (refs: readonly OpRef[]) => refs.map(refText).toSorted()
+  const { node, kind } = model
+  return {
+    node: hex(node),
+    kind,
+    attrs: attrsText(recordChanges(part), kind),
+    heads: part.heads.map((head) => headText(head)),
+    touches: texts(part.touches),
+    tags: part.tags.map(({ tag, add }) => `${tag} by ${refText(add)}`).toSorted(),
+    links: part.links.map((link) => {
+      const { wanted, skipped, parent, name, pos } = describeLink(
+        model.links.find((one) => one.link === link.link)!,
+      )
+      const isMoved = kind === KIND_DIRECTORY
+      return {
+        link: hex(link.link),
+        parent: isMoved ? parent : hex(link.parent),
+        name: isMoved ? name : link.name as string,
+        pos: isMoved ? pos : refText(link.pos),
+        births: texts(link.births),
+        heads: texts(link.heads),
+        rm: link.rm === undefined ? undefined : refText(link.rm),
+        wanted,
+        skipped,
+      }
+    }).toSorted(byLink),
+  }
+}
+
+function headText(head: ContentHead): string {
+  const { ref, covered, mtimeSec, mtimeNsec } = head
+  const cover = covered ? ' covered' : ''
+  return `${refText(ref)}${cover} ${mtimeSec}.${mtimeNsec} ${contentText(head)}`
+}
+
 export function describeRecord(record: NodeRecord): NodeText {
   const texts = (refs: readonly OpRef[]) => refs.map(refText).toSorted()
   return {
     node: hex(record.node),
     kind: record.kind,
     attrs: attrsText(recordChanges(record), record.kind),
-    heads: record.heads.map((head) => (
-      `${refText(head.ref)}${head.covered ? ' covered' : ''} ${head.mtimeSec}.${head.mtimeNsec} ${
-        contentText(head)}`
-    )),
+    heads: record.heads.map((head) => headText(head)),
     touches: texts(record.touches),
     tags: record.tags.map(({ tag, add }) => `${tag} by ${refText(add)}`).toSorted(),
     links: record.links.map((link) => ({

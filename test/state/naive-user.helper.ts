@@ -124,11 +124,11 @@ export class NaiveUser {
     return node
   }
 
-  /** A write: replaces the winner and its equals; a conflict copy becomes a file first. */
+  /** A write: replaces the winner and its equals; what bears a conflict name becomes real first. */
   write(at: ViewDirectory, name: Name, bytes: Uint8Array, time: number): void {
     const entry = this.entry(at, name)
     if (entry === undefined) return
-    if (entry.isVariant) this.normalise(at, entry)
+    if (entry.isConflictName) this.normalise(at, entry)
     const node = this.#node(entry.node)
     this.add(putOp(node.node, bytes, seenHeads(node), time))
   }

@@ -145,8 +145,9 @@ function itemText({ link, head }: Item): string {
   const { kind, attrs } = link.node
   if (kind === KIND_FILE) return `file ${contentText(head?.put)}`
   if (kind === KIND_FIFO || kind === KIND_SOCKET) return `kind ${kind}`
-  const change = attrs.get(kind === KIND_SYMLINK ? '5' : '6')?.change
-  return `kind ${kind} ${change === undefined ? '' : valueText(change)}`
+  const isLink = kind === KIND_SYMLINK
+  const change = attrs.get(isLink ? '5' : '6')?.change
+  return `kind ${kind} ${change === undefined ? (isLink ? '' : '0') : valueText(change)}`
 }
 
 function nameItems(

@@ -2,9 +2,12 @@
 // keep their own writes, lose no content, and normalising changes nothing that anybody sees.
 // SEED=n repeats a run, RUNS=n makes more worlds.
 import t from 'tap'
+import { rebuildNode } from '../../src/state/node-history.ts'
 import { testSeed } from '../support/random.ts'
 import { FuzzWorld, standingOf } from './fuzz-world.helper.ts'
+import { compareTexts, describeModelNode, describePart } from './naive-compare.helper.ts'
 import { contentText } from './naive-model.helper.ts'
+import { refOf } from './naive-user.helper.ts'
 import { viewLines } from './naive-view.helper.ts'
 
 const seed = testSeed()
@@ -50,6 +53,25 @@ function live(world: FuzzWorld): void {
   const views = users.map((user) => JSON.stringify([...viewLines(user.view)].toSorted()))
   if (views.some((one) => one !== views[0])) throw new Error('views differ')
   nothingLost(world)
+  rebuildNodes(world)
+}
+
+/** The product's way from a node's history to its record, on the same ops in any order. */
+function rebuildNodes(world: FuzzWorld): void {
+  const { model } = world.users[0]!.seen
+  const standing = standingOf(world.standing)
+  for (const node of model.nodes.values()) {
+    const history = node.ops.map((by) => ({ op: by.op, ref: refOf(by) }))
+    for (let i = history.length - 1; i > 0; i--) {
+      const j = world.random.int(0, i + 1)
+      const [a, b] = [history[i]!, history[j]!]
+      history[i] = b
+      history[j] = a
+    }
+    const part = rebuildNode(node.kind, history, standing)
+    const wrong = compareTexts(describePart(part, node), describeModelNode(node))
+    if (wrong !== undefined) throw new Error(`rebuildNode: ${wrong}`)
+  }
 }
 
 function nothingLost(world: FuzzWorld): void {
