@@ -30,7 +30,8 @@ export interface FileTable {
    * none). */
   takeDirtyAttrs(into: Float64Array): number
   /** Bytes of holes in the base, so that blocks (du) can be told; 0 unless set. */
-  setBaseHoles(ino: number, bytes: number, baseBytes: number): void
+  /** True when the kernel may remember another number of blocks. */
+  setBaseHoles(ino: number, bytes: number, baseBytes: number): boolean
   /** `forgotten` comes at once when there is no record, or none that the kernel knows. */
   watchForget(ino: number): void
   write(ino: number, offset: number, bytes: Uint8Array): boolean

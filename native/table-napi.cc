@@ -234,8 +234,7 @@ napi_value set_base_holes(napi_env env, napi_callback_info info) {
   if (!c.load(env, info) || !c.uint(0, &ino) || !c.uint(1, &bytes) || !c.uint(2, &base_size)) {
     return nullptr;
   }
-  c.table->set_base_holes(ino, bytes, base_size);
-  return nullptr;
+  return make_boolean(env, c.table->set_base_holes(ino, bytes, base_size));
 }
 
 napi_value watch_forget(napi_env env, napi_callback_info info) {

@@ -433,11 +433,13 @@ size_t Table::take_dirty_attrs(double* rows, size_t max_rows) {
   return count;
 }
 
-void Table::set_base_holes(uint64_t ino, uint64_t bytes, uint64_t base_size) {
+bool Table::set_base_holes(uint64_t ino, uint64_t bytes, uint64_t base_size) {
   Locked locked(*this, ino);
-  if (!locked) return;
+  if (!locked) return false;
+  const uint64_t before = blocks_of(*locked);
   locked->base_hole_bytes = static_cast<int64_t>(bytes);
   locked->base_size = base_size;
+  return locked->nlookup > 0 && blocks_of(*locked) != before;
 }
 
 void Table::watch_forget(uint64_t ino) {

@@ -217,7 +217,8 @@ class Table : public std::enable_shared_from_this<Table> {
   Outcome set_attrs(uint64_t ino, uint32_t mask, const Attr& attr);
   Outcome change_attrs(uint64_t ino, uint32_t mask, const Attr& attr);
   size_t take_dirty_attrs(double* rows, size_t max_rows);
-  void set_base_holes(uint64_t ino, uint64_t bytes, uint64_t base_size);
+  // True when the blocks that the kernel may have been told are others now.
+  bool set_base_holes(uint64_t ino, uint64_t bytes, uint64_t base_size);
   void watch_forget(uint64_t ino);
   Outcome drop(uint64_t ino);
 

@@ -13,7 +13,8 @@ import { BundleBuilder } from './bundle.ts'
 import type { BundlePadding, BundleSealer } from './bundle.ts'
 import { CHUNK_ID_BYTES, readChunkId, writeChunkId } from './chunk-id.ts'
 import type { ChunkId } from './chunk-id.ts'
-import { CHUNKER_FIXED_16K, CHUNK_MAX_BYTES, cutChunks } from './chunker.ts'
+import { CHUNKER_FIXED_16K, CHUNK_MAX_BYTES, chunkerMaxBytes, cutChunks } from './chunker.ts'
+import type { ChunkerId } from './chunker.ts'
 import { compressChunk } from './compress.ts'
 import { gearTable } from './gear.ts'
 import type { PackDisk } from './pack-disk.ts'
@@ -67,6 +68,7 @@ type Member = {
 type Sealed = { members: Member[]; located: boolean }
 
 const FIXED_BYTES = 16 * 1024
+const ZEROS = new Uint8Array(CHUNK_MAX_BYTES)
 
 export class SealCore {
   readonly #options: SealCoreOptions
@@ -116,7 +118,10 @@ export class SealCore {
     let at = 0
     for (let i = 0; i < lengths.length; i++) {
       const length = lengths[i] as number
-      ids.set(blake3Keyed(this.#options.keys.idKey, plain.subarray(at, at + length)), i * 32)
+      const chunk = plain.subarray(at, at + length)
+      const place = i * CHUNK_ID_BYTES
+      if (isZeroRun(request.chunker, chunk)) ids.fill(0, place, place + CHUNK_ID_BYTES)
+      else ids.set(blake3Keyed(this.#options.keys.idKey, chunk), place)
       at += length
     }
     return { lengths, ids: new Uint8Array(ids.buffer, 0, ids.length) }
@@ -278,6 +283,12 @@ export class SealCore {
       if (--pending.left === 0) pending.resolve(pending.rows)
     }
   }
+}
+
+/** As long as a chunk can be, so that where it ends does not depend on what follows, and zero. */
+function isZeroRun(chunker: ChunkerId, chunk: Uint8Array): boolean {
+  if (chunk.length !== chunkerMaxBytes(chunker) || chunk[0] !== 0) return false
+  return Buffer.compare(chunk, ZEROS.subarray(0, chunk.length)) === 0
 }
 
 type OpenBundle = { readonly builder: BundleBuilder; members: Member[] }

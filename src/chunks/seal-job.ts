@@ -303,8 +303,8 @@ export class Sealer {
     const claimed = new Set<ChunkId>()
     const others = new Set<Promise<void>>()
     for (const one of placed) {
-      const id = one.extent.chunk as ChunkId
-      if (claimed.has(id) || this.#options.reader.known(id) !== undefined) continue
+      const id = one.extent.chunk
+      if (id === '' || claimed.has(id) || this.#options.reader.known(id) !== undefined) continue
       const pending = this.#pending.get(id)
       if (pending !== undefined) {
         others.add(pending)

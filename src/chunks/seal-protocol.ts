@@ -13,7 +13,8 @@ export type PlainRange = { job: number; begin: number; end: number; head: Uint8A
 /** At most CUT_WINDOW_BYTES beyond the head. Offsets are the file's. */
 export type CutRequest = PlainRange & { chunker: ChunkerId; final: boolean }
 
-/** Lengths of the chunks at the start of the range, and their ids, 32 bytes each. */
+/** Lengths of the chunks at the start of the range, and their ids, 32 bytes each. An id of zeros
+ *  stands for a chunk of zeros: it is to be a hole. */
 export type CutResult = {
   lengths: Uint32Array
   ids: Uint8Array

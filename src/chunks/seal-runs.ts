@@ -12,6 +12,9 @@ import type { Working } from './working-content.ts'
 /** A stretch of the job that is cut as one stream: head bytes, then frozen bytes up to `end`. */
 export type Run = { begin: number; end: number; head: Uint8Array | undefined }
 
+/** In the place of an id: the chunk would be all zeros. */
+const HOLE_ID = '\0'.repeat(CHUNK_ID_BYTES)
+
 /** Where everything that the job tells ends. */
 export function endOf(job: FrozenJob): number {
   const last = job.extents[job.extents.length - 1]
@@ -47,7 +50,7 @@ export function placedChunks(begin: number, lengths: Uint32Array, ids: Uint8Arra
   let offset = begin
   lengths.forEach((length, index) => {
     const id = readChunkId(ids, index * CHUNK_ID_BYTES)
-    placed.push({ offset, extent: wholeChunk(id, length) })
+    placed.push({ offset, extent: id === HOLE_ID ? holeOf(length) : wholeChunk(id, length) })
     offset += length
   })
   return placed

@@ -43,6 +43,8 @@ export interface NativeBuffersOptions {
 
 export class NativeBuffers implements FileBuffers {
   readonly table: FileTable
+  /** The blocks that the kernel was told are others now; set by the session. */
+  onBlocksMoved: (ino: Ino) => void = () => undefined
   readonly #packed = new Float64Array(ATTR_COLUMNS)
   readonly #dirtyRows = new Float64Array(DIRTY_COLUMNS * ROWS_PER_TAKE)
   readonly #eventRows = new Float64Array(EVENT_COLUMNS * ROWS_PER_TAKE)
@@ -162,7 +164,7 @@ export class NativeBuffers implements FileBuffers {
   }
 
   setBaseHoles(ino: Ino, bytes: number, baseBytes: number): void {
-    this.table.setBaseHoles(ino, bytes, baseBytes)
+    if (this.table.setBaseHoles(ino, bytes, baseBytes)) this.onBlocksMoved(ino)
   }
 
   // ---- data

@@ -69,6 +69,7 @@ export class FuseSession {
       lifetimeSec: LIFETIME_SEC,
     })
     this.#reader = new RequestReader(this.#native.requests)
+    options.buffers.onBlocksMoved = (ino) => this.#forgetAttributes(ino)
   }
 
   static open(options: FuseSessionOptions): FuseSession {
@@ -87,6 +88,11 @@ export class FuseSession {
   /** Tells the kernel of a change that did not come through it. */
   invalidateInode(ino: number): void {
     this.#native.notify(1, ino, 0, 0)
+  }
+
+  /** As invalidateInode(), the attributes alone. */
+  #forgetAttributes(ino: number): void {
+    if (!this.#closed) this.#native.notify(1, ino, -1, 0)
   }
 
   invalidateEntry(parent: number, name: string): void {

@@ -2,7 +2,8 @@
 //
 // A fetch is: read the epoch, plan, fetch, release the plan. 'stale' means that the base moved on
 // meanwhile: planned again. A fetch that cannot succeed is tried again in smaller parts, so that
-// damage is told to who reads it; a part that cannot fails, so that every reader is answered. Ranges in `file.fetching` are on their way and are not asked for twice.
+// damage is told to who reads it; a part that cannot fails, so that every reader is answered.
+// Ranges in `file.fetching` are on their way and are not asked for twice.
 // Sequential readers get growing windows ahead. At most FETCHES_MAX run at once; the rest queue.
 // Used by Files alone.
 

@@ -135,12 +135,14 @@ for (const workers of [false, true]) {
     await store.close()
   })
 
-  t.test(`any rhythm gives the same content (${how})`, async (t) => {
+  t.test(`any rhythm gives the same content, with holes for zeros (${how})`, async (t) => {
     const random = randomOf(seed + 2)
     const frozen = new Frozen(64 * 1024 * 1024)
     const { store } = await openStore({ directory: tempDirectory(t), workers, frozen })
     for (let round = 0; round < 5; round++) {
       const model = bytesOf(random, 1025 + random(3_000_000))
+      const zeros = random(model.length)
+      model.fill(0, zeros, zeros + random(2_000_000))
       const whole = await writeWhole({ store, frozen } as Bench, model)
       const working = store.open(undefined, 0)
       let sealed = 0
@@ -346,6 +348,28 @@ t.test('an append behind a manifest node that is missing is sealed', async (t) =
   index.put(content.root.chunk, root)
   const healed = store.open(await store.describe(working), grown.length)
   t.ok(equal(await readAll(store, healed), grown), 'when it is back, all of it is there')
+  await store.close()
+})
+
+t.test('long runs of zeros are holes, short ones are not', async (t) => {
+  const random = randomOf(seed + 9)
+  const frozen = new Frozen(64 * 1024 * 1024)
+  const bench = await openStore({ directory: tempDirectory(t), workers: false, frozen })
+  const { store } = bench
+  const model = bytesOf(random, 9_000_000, false)
+  model.fill(0, 1_000_000, 7_000_000)
+  model.fill(0, 8_000_000, 8_300_000)
+  const working = store.open(await writeWhole(bench, model), model.length)
+  t.ok(equal(await readAll(store, working), model))
+  const holeBytes = store.holeBytes(working)
+  t.ok(holeBytes > 4_500_000 && holeBytes <= 6_000_000, `${holeBytes} bytes are holes`)
+  t.equal(holeBytes % (512 * 1024), 0)
+  const database = new Uint8Array(1_000_000)
+  database.set(Buffer.from('SQLite format 3\0'))
+  database.fill(1, 500_000, 500_001)
+  const pages = store.open(await writeWhole(bench, database), database.length)
+  t.ok(equal(await readAll(store, pages), database))
+  t.equal(store.holeBytes(pages), 59 * 16 * 1024, 'whole pages but the first and one inside')
   await store.close()
 })
 

@@ -3,7 +3,9 @@
 // data: programs take a file without blocks for one without data.
 
 import t from 'tap'
-import { closeSync, fsyncSync, ftruncateSync, openSync, statSync, writeSync } from 'node:fs'
+import {
+  closeSync, fsyncSync, ftruncateSync, openSync, readFileSync, statSync, writeFileSync, writeSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { noMount, Place, temporaryDirectory } from './place.helper.ts'
@@ -65,7 +67,14 @@ t.test('blocks of sparse files', { skip: noMount() ?? false }, async (t) => {
   closeSync(many)
   t.equal(await occupies(paths.many, 600 * 4096, 600 * 4096), 600 * 4096, '600 pieces, closed')
 
+  const zeros = join(place.directory, 'zeros')
+  writeFileSync(zeros, Buffer.concat([noise(MIB, 5), Buffer.alloc(8 * MIB), noise(MIB, 6)]))
+  const written = await occupies(zeros, 2 * MIB, 4 * MIB)
+  t.ok(written >= 2 * MIB && written <= 4 * MIB, `written zeros: ${written}`)
+
   await place.remount()
+  const back = readFileSync(zeros)
+  t.ok(back.length === 10 * MIB && back.subarray(MIB, 9 * MIB).every((byte) => byte === 0))
   t.equal(occupied(paths.few), MIB, 'mounted again')
   t.equal(occupied(paths.many), 600 * 4096, '600 pieces, mounted again')
   const again = openSync(paths.many, 'r+')
