@@ -49,6 +49,10 @@ export interface WorldOptions {
 /** What an action was, and what is wrong with what its user sees then, if anything. */
 interface Done { follow: boolean; check?: () => string | undefined }
 
+export function optionsOf(seed: number): WorldOptions {
+  return { authors: 2 + seed % 3, hostile: seed % 2 === 1, cuts: seed % 4 >= 2 }
+}
+
 /** A file that somebody holds open: what it was when opened. */
 interface Handle { user: NaiveUser; node: NodeId; base: OpRef[] }
 

@@ -4,7 +4,7 @@
 import t from 'tap'
 import { rebuildNode } from '../../src/state/node-history.ts'
 import { testSeed } from '../support/random.ts'
-import { FuzzWorld, standingOf } from './fuzz-world.helper.ts'
+import { FuzzWorld, optionsOf, standingOf } from './fuzz-world.helper.ts'
 import { compareTexts, describeModelNode, describePart } from './naive-compare.helper.ts'
 import { contentText } from './naive-model.helper.ts'
 import { refOf } from './naive-user.helper.ts'
@@ -16,9 +16,7 @@ const runs = Number(process.env['RUNS'] ?? 40)
 t.test(`worlds, seed ${seed}`, (t) => {
   const counts = new Map<string, number>()
   for (let run = 0; run < runs; run++) {
-    const world = new FuzzWorld(seed + run, {
-      authors: 2 + run % 3, hostile: run % 2 === 1, cuts: run % 4 >= 2,
-    })
+    const world = new FuzzWorld(seed + run, optionsOf(seed + run))
     try {
       live(world)
     } catch (error) {

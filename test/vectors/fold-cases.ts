@@ -268,6 +268,17 @@ export const FOLD_CASES: FoldCase[] = [
     script.do(0, rename('/f', '/g'))
     script.sync()
   } },
+  { what: 'normalised: an mtime that was set by hand stays', play: (script) => {
+    apart([file('/f', 'old')], write('/f', 'one'), write('/f', 'two'))(script)
+    script.do(0, (user) => user.setAttr(at(user), n('f'), { key: 3, sec: 77, nsec: 7 }))
+    script.do(0, rename('/f', '/g'))
+    script.sync()
+  } },
+  { what: 'normalised by a write to a conflict copy, which makes it equal', play: (script) => {
+    apart([], file('/f', 'of A'), file('/f', 'of B'))(script)
+    script.do(0, write('/f (conflict 2026-11-20 laptop)', 'of B'))
+    script.sync()
+  } },
   { what: 'normalised by two devices: one derived file', play: (script) => {
     apart([file('/f', 'old')], write('/f', 'one'), write('/f', 'two'))(script)
     script.do(0, rename('/f', '/g'))
