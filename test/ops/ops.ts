@@ -10,7 +10,7 @@ import {
 } from '../../src/ops/bounds.ts'
 import { BatchEncoder, decodeBatch, encodeBatch } from '../../src/ops/codec.ts'
 import {
-  ENVELOPE_HEADER_BYTES, envelopeEpoch, openBatch, sealBatch,
+  ENVELOPE_HEADER_BYTES, envelopeEpoch, envelopeKeyName, openBatch, sealBatch,
 } from '../../src/ops/envelope.ts'
 import { Hlc, compareTimes, effectiveTime, isVoid, nextTime } from '../../src/ops/hlc.ts'
 import { Ids, kindOfId } from '../../src/ops/ids.ts'
@@ -306,6 +306,38 @@ t.test('a block opens in its place only, and not with any bit changed', (t) => {
     if (rule(() => openBatch(block.subarray(0, size), place, opKey)) !== expected) t.fail(`${size}`)
   }
   t.equal(rule(() => openBatch(Buffer.alloc(256 * 1024 + 1), place, opKey)), 'envelope-size')
+  t.end()
+})
+
+interface EnvelopeVector {
+  what: string
+  suite: number
+  vaultId: string
+  author: string
+  sequence: number
+  key: string
+  plain: string
+  block: string
+}
+
+t.test('the sealed blocks of the vectors open, and are what sealing writes', (t) => {
+  const file = new URL('../vectors/envelope/blocks.json', import.meta.url)
+  for (const vector of JSON.parse(readFileSync(file, 'utf8')) as EnvelopeVector[]) {
+    const bytesOf = (field: 'vaultId' | 'author' | 'key' | 'plain' | 'block') => (
+      Buffer.from(vector[field], 'hex')
+    )
+    const author = bytesOf('author').toString('latin1') as AuthorId
+    const at = { vaultId: bytesOf('vaultId'), author, seq: vector.sequence }
+    const block = bytesOf('block')
+    const isControl = vector.suite === 1
+    t.same(envelopeKeyName(block), { epochId: block.subarray(2, 10), isControl }, vector.what)
+    t.ok(openBatch(block, at, bytesOf('key')).equals(bytesOf('plain')))
+    const { epochId } = envelopeKeyName(block)
+    const again = sealBatch(bytesOf('plain'), at, {
+      epochId, opKey: bytesOf('key'), nonce: block.subarray(10, 34), isControl,
+    })
+    t.ok(again.equals(block))
+  }
   t.end()
 })
 
