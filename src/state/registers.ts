@@ -106,11 +106,13 @@ function applyXattr(
   record.xattrs = record.xattrs.map((one, i) => i === at ? next : one)
 }
 
+/** A tag op is a touch, too, one that only removes as well. */
 export function applyTag(record: NodeRecord, op: Op & { kind: 'tag' }, ref: OpRef): void {
   const tags = record.tags.filter((one) => !sameRefs(op.removeAdds, one.add))
   for (const tag of op.add) tags.push({ tag, add: ref })
   tags.sort((a, b) => (a.tag !== b.tag ? (a.tag < b.tag ? -1 : 1) : compareRefs(a.add, b.add)))
   record.tags = tags
+  record.touches = [...withoutRefs(record.touches, op.removeAdds), ref]
 }
 
 /** Equal for the view: the same size and the same canonical manifest. */

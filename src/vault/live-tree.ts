@@ -84,7 +84,7 @@ export class LiveTree implements Tree {
     this.#author = options.author
     this.#clock = options.clock
     this.#owner = options.owner
-    this.#fold = new Fold(options.store)
+    this.#fold = new Fold(options.store, options.ids)
     this.#blocked = new BlockedRenames(options.store, options.queue, options.clock)
   }
 
@@ -306,8 +306,8 @@ export class LiveTree implements Tree {
     facts.opCount = ops.length
     this.#fold.apply(ops, refs, facts)
     assert(
-      this.#fold.voids.length === 0 && this.#fold.unshown.length === 0,
-      () => `a local operation is void: ${this.#fold.voids.join()} ${this.#fold.unshown.join()}`,
+      this.#fold.voids.length === 0,
+      () => `a local operation is void: ${this.#fold.voids.join()}`,
     )
     const operation: UserOperation = { ops, refs, facts, ready }
     this.#queue.push(operation)

@@ -1,0 +1,168 @@
+// FoldPass: what one application of ops works with: the store, the records that were touched or
+// made, and who is told what changed. One object per fold, begun anew for each operation, so that
+// the ordinary case allocates nothing.
+//
+// Invariant: a record that is edited in a pass keeps its identity until the pass ends (no freeze
+// comes in between), so records may be held. One just made (epoch -1) is in no table of the store
+// until the view shows or hides it: find() knows it.
+
+import type { Ids } from '../ops/ids.ts'
+import type { AuthorId, LinkId, Name, NodeId } from '../ops/types.ts'
+import { must } from '../util/assert.ts'
+import { Facts } from './facts.ts'
+import type { HistoryOp, Standing } from './node-history.ts'
+import type { LinkRecord, NodeRecord } from './records.ts'
+import type { Store } from './store.ts'
+
+/** Who is told what the view shows differently now. Not told: what the caller of a local operation
+ *  knows anyway. */
+export interface ViewChanges {
+  /** The name came, went, or names another node now. */
+  entry(parentIno: number, name: Name): void
+  /** Attributes changed, or the ino names no node any more. */
+  node(ino: number): void
+  content(ino: number): void
+  /** An ino that is open here left the view. `record`: what it was, a copy; `parent`: ino. */
+  detached(ino: number, record: NodeRecord, parent: number): void
+}
+
+/** What the fold asks about the world outside the records. */
+export interface FoldContext {
+  standing(author: AuthorId, seq: number): Standing
+  /** Name of the author's device; '' = unknown. */
+  label(author: AuthorId): string
+  /** All ops of the node that are not void by themselves, newest first. */
+  history(record: NodeRecord): Iterable<HistoryOp>
+  /** Whether a file is open here under this ino. */
+  isOpen(ino: number): boolean
+  changes: ViewChanges
+}
+
+const UNHEARD: ViewChanges = Object.freeze({
+  entry: () => undefined,
+  node: () => undefined,
+  content: () => undefined,
+  detached: () => undefined,
+})
+
+/** For a vault whose only author is this device: everything is valid, nobody listens. */
+export const LONE_CONTEXT: FoldContext = Object.freeze({
+  standing: () => 'valid',
+  label: () => '',
+  history: () => [],
+  isOpen: () => false,
+  changes: UNHEARD,
+})
+
+export class FoldPass {
+  readonly store: Store
+  readonly #ids: Ids | undefined
+  readonly context: FoldContext
+  facts: Facts = new Facts(0, 0)
+  /** Others' ops, or standings: the kernel does not know yet what it changes. */
+  isRemote = false
+  /** Records whose ops changed, in the order in which they were first touched. */
+  readonly touched = new Set<NodeRecord>()
+  /** What inodes were that are open here, before others' ops changed them: copies. */
+  readonly before = new Map<number, NodeRecord>()
+  readonly #made = new Map<NodeId, NodeRecord>()
+
+  constructor(store: Store, ids: Ids | undefined, context: FoldContext) {
+    this.store = store
+    this.#ids = ids
+    this.context = context
+  }
+
+  get ids(): Ids {
+    return must(this.#ids, 'a fold that makes no ids')
+  }
+
+  begin(facts: Facts, isRemote: boolean): void {
+    this.facts = facts
+    this.isRemote = isRemote
+    this.touched.clear()
+    this.before.clear()
+    this.#made.clear()
+  }
+
+  find(node: NodeId): NodeRecord | undefined {
+    if (this.#made.size > 0) {
+      const made = this.#made.get(node)
+      if (made !== undefined) return made
+    }
+    const ino = this.store.inoOf(node)
+    return ino === undefined ? this.store.hidden(node) : this.store.node(ino)
+  }
+
+  get(node: NodeId): NodeRecord {
+    return must(this.find(node), 'a node without a record')
+  }
+
+  findLink(link: LinkId): NodeRecord | undefined {
+    return this.find(this.store.nodeOfLink(link) ?? (link as string as NodeId))
+  }
+
+  /** The record as one that may be changed. */
+  edit(record: NodeRecord): NodeRecord {
+    return record.epoch === -1 ? record : this.store.edit(record)
+  }
+
+  /** A record that is new; it comes into the store when the view is settled. */
+  make(record: NodeRecord): void {
+    record.epoch = -1
+    const { facts } = this
+    record.atimeSec = record.mtimeSec = record.ctimeSec = facts.sec
+    record.atimeNsec = record.mtimeNsec = record.ctimeNsec = facts.nsec
+    this.#made.set(record.node, record)
+  }
+
+  /** The record to change for an op of its own: its ctime moves. */
+  touch(found: NodeRecord): NodeRecord {
+    if (this.isRemote) this.#keepOpen(found)
+    const record = this.edit(found)
+    this.touched.add(record)
+    record.ctimeSec = this.facts.sec
+    record.ctimeNsec = this.facts.nsec
+    return record
+  }
+
+  #keepOpen(record: NodeRecord): void {
+    const { ino } = record
+    if (ino === 0 || this.before.has(ino) || !this.context.isOpen(ino)) return
+    this.before.set(ino, record.clone())
+  }
+
+  /** The directory whose body the children of this one are in: itself, or its union's. */
+  body(directory: NodeRecord): NodeRecord {
+    return directory.mergedInto === '' ? directory : this.get(directory.mergedInto)
+  }
+
+  setLink(record: NodeRecord, at: number, link: LinkRecord): void {
+    if (record.links.length === 1) record.links = [link]
+    else record.links = record.links.map((one, i) => (i === at ? link : one))
+  }
+
+  /** Moves mtime and ctime of a directory whose entries change. */
+  changeTimes(directory: NodeRecord): void {
+    directory.mtimeSec = directory.ctimeSec = this.facts.sec
+    directory.mtimeNsec = directory.ctimeNsec = this.facts.nsec
+  }
+}
+
+export function linkOf(record: NodeRecord, at: number): LinkRecord {
+  return record.links[at] as LinkRecord
+}
+
+export function indexOfLink(record: NodeRecord, link: LinkId): number {
+  for (let i = 0; i < record.links.length; i++) if (record.links[i]?.link === link) return i
+  return -1
+}
+
+/** Index of the link that the view shows at (dir, name); -1 = none. */
+export function indexOfShown(record: NodeRecord, dir: number, name: Name): number {
+  for (let i = 0; i < record.links.length; i++) {
+    const link = record.links[i] as LinkRecord
+    if (link.shown && link.shownParent === dir && link.shownName === name) return i
+  }
+  return -1
+}

@@ -1,0 +1,401 @@
+// ViewGroups: what each (directory, name) shows: one group of claims, its items, and the names under
+// which those that cannot have their own are shown. A group that is one ordinary entry has no record
+// and never comes here, unless its name meets another's.
+//
+// Within one pass a group that changes is loaded, its claims are changed, and at the end all loaded
+// groups of a directory are named in ascending order of their names: a conflict name belongs to the
+// smallest group that wants it, so naming one can concern only greater ones, which are then loaded.
+// Whoever passed a name over is registered (Store.skips), and named again when the name is free.
+// Work: the groups that changed, their items, and whom they wake.
+
+import { compareRefs } from '../ops/order.ts'
+import type { LinkId, Name, NodeId } from '../ops/types.ts'
+import { KIND_DIRECTORY } from '../ops/types.ts'
+import { must } from '../util/assert.ts'
+import { candidate, conflictMark } from './conflict-names.ts'
+import { indexOfLink, indexOfShown, linkOf } from './fold-pass.ts'
+import type { FoldPass } from './fold-pass.ts'
+import type {
+  Entry, GroupClaim, GroupRecord, GroupShown, LinkRecord, NodeRecord,
+} from './records.ts'
+import { NO_NAMES } from './records.ts'
+import type { Store } from './store.ts'
+import type { ViewEntries } from './view-entries.ts'
+import { distinctItems, itemsOf } from './view-items.ts'
+import type { Item } from './view-items.ts'
+import { refreshVariant, variantId, variantRecord } from './view-variants.ts'
+
+/** A group being changed. */
+export interface Work {
+  readonly dir: number
+  readonly name: Name
+  claims: GroupClaim[]
+  /** As stored; undefined: at most one ordinary entry. */
+  readonly stored: GroupRecord | undefined
+  /** What it showed when it was loaded. */
+  readonly was: GroupShown[]
+  /** What it is to show. */
+  next: { shown: GroupShown; item: Item | undefined }[]
+  skipped: Name[]
+}
+
+const NO_GROUPS: ReadonlyMap<Name, Work> = new Map()
+
+export class ViewGroups {
+  readonly #pass: FoldPass
+  readonly #entries: ViewEntries
+  readonly #work = new Map<number, Map<Name, Work>>()
+  /** Nodes that may stand in no group any more. */
+  readonly #ungrouped = new Set<NodeId>()
+
+  constructor(pass: FoldPass, entries: ViewEntries) {
+    this.#pass = pass
+    this.#entries = entries
+  }
+
+  begin(): void {
+    this.#work.clear()
+    this.#ungrouped.clear()
+  }
+
+  /** Nothing is loaded. */
+  get isIdle(): boolean {
+    return this.#work.size === 0
+  }
+
+  isLoaded(dir: number, name: Name): boolean {
+    return this.#work.get(dir)?.has(name) === true
+  }
+
+  loaded(dir: number): ReadonlyMap<Name, Work> {
+    return this.#work.get(dir) ?? NO_GROUPS
+  }
+
+  /** The group, to be changed and named anew. Loads whoever shows something under its name, too. */
+  load(dir: number, name: Name): Work {
+    const known = this.#work.get(dir)?.get(name)
+    if (known !== undefined) return known
+    const { store } = this.#pass
+    const stored = store.group(dir, name)
+    const work: Work = {
+      dir, name, stored, claims: [...stored?.claims ?? []], was: [...stored?.shown ?? []],
+      next: [], skipped: [],
+    }
+    this.#add(work)
+    const entry = store.entry(dir, name)
+    if (entry === undefined) return work
+    const { record, at } = shownAt(store, entry)
+    const { link, name: group } = linkOf(record, at)
+    if (group !== name) {
+      this.load(dir, group)
+      return work
+    }
+    const { node } = record
+    if (stored === undefined) work.claims.push({ link, node })
+    // a directory has the name, but is no item of the group
+    if (stored === undefined || record.kind === KIND_DIRECTORY) {
+      work.was.push({ name, kind: 'main', link, node })
+    }
+    return work
+  }
+
+  addClaim(work: Work, record: NodeRecord, link: LinkId): void {
+    work.claims.push({ link, node: record.node })
+  }
+
+  removeClaim(work: Work, link: LinkId): void {
+    work.claims = work.claims.filter((claim) => claim.link !== link)
+  }
+
+  /** Takes everything that the directory shows down, and gives its claims back, in a stable order.
+   *  Its groups are no more. */
+  dissolve(dir: number): GroupClaim[] {
+    const { store } = this.#pass
+    const claims: GroupClaim[] = []
+    for (let after = 0; ;) {
+      const page = store.entries(dir, after, 256, true)
+      for (const entry of page) {
+        after = entry.cookie
+        if (this.isLoaded(dir, entry.name)) continue
+        const { record, at } = shownAt(store, entry)
+        const link = linkOf(record, at)
+        if (link.name !== entry.name) continue // its group has an entry under its own name
+        if (record.grouped) {
+          this.load(dir, entry.name)
+          continue
+        }
+        claims.push({ link: link.link, node: record.node })
+        this.#entries.takeDown(record, at)
+      }
+      if (page.length < 256) break
+    }
+    for (const work of [...this.loaded(dir).values()]) {
+      claims.push(...work.claims)
+      work.claims = []
+      this.#takeDownOld(work)
+      this.#write(work)
+    }
+    this.#work.delete(dir)
+    return claims
+  }
+
+  /** Names and shows everything loaded, and writes it down. */
+  settle(): void {
+    for (const dir of this.#work.keys()) {
+      this.#wakeFreed(dir)
+      new Naming(this, this.#pass, dir).run()
+    }
+    for (const groups of this.#work.values()) {
+      for (const work of groups.values()) this.#takeDownOld(work)
+    }
+    for (const groups of this.#work.values()) {
+      for (const work of groups.values()) this.#putUpNew(work)
+    }
+    for (const groups of this.#work.values()) {
+      for (const work of groups.values()) this.#write(work)
+    }
+    for (const node of this.#ungrouped) this.#checkGrouped(node)
+    this.#work.clear()
+  }
+
+  // ---- inside ----
+
+  #add(work: Work): void {
+    const groups = this.#work.get(work.dir)
+    if (groups === undefined) this.#work.set(work.dir, new Map([[work.name, work]]))
+    else groups.set(work.name, work)
+  }
+
+  /** Names that nobody claims any more may be had by groups that had passed them over. */
+  #wakeFreed(dir: number): void {
+    const { store } = this.#pass
+    if (directoryAt(store, dir).skipCount === 0) return
+    for (const { name, claims } of [...this.loaded(dir).values()]) {
+      if (claims.length > 0) continue
+      for (const other of store.skips(dir, name)) this.load(dir, other)
+    }
+  }
+
+  #takeDownOld(work: Work): void {
+    const next = new Map(work.next.map(({ shown }) => [shown.name, shown]))
+    for (const old of work.was) {
+      const record = this.#pass.find(old.node)
+      const at = record === undefined ? -1 : indexOfShown(record, work.dir, old.name)
+      if (record === undefined || at < 0) continue
+      // by now it may be shown there as its own name
+      const link = linkOf(record, at)
+      if (link.name !== work.name) continue
+      const now = next.get(old.name)
+      if (now?.node === old.node && link.link === shownLink(now)) continue
+      this.#entries.takeDown(record, at)
+    }
+  }
+
+  #putUpNew(work: Work): void {
+    const parent = this.#pass.edit(directoryAt(this.#pass.store, work.dir))
+    for (const { shown, item } of work.next) {
+      const isVariant = shown.kind === 'variant' && item !== undefined
+      const record = isVariant
+        ? variantRecord(this.#pass, shown.node, item, work.name) : this.#pass.get(shown.node)
+      const at = indexOfLink(record, shownLink(shown))
+      const link = linkOf(record, at)
+      if (!link.shown) this.#entries.putUp(record, at, parent, shown.name)
+      else if (isVariant) refreshVariant(this.#pass, record, item)
+    }
+  }
+
+  #write(work: Work): void {
+    const { store } = this.#pass
+    const { dir, name, claims, stored } = work
+    const items = work.next.filter((one) => one.item !== undefined)
+    const shown = items.map((one) => one.shown)
+    const isGroup = claims.length > 1 || shown.some((one) => one.kind === 'variant')
+    if (isGroup) {
+      store.putGroup(dir, name, { claims, shown, skipped: work.skipped })
+      for (const { node } of claims) this.#setGrouped(this.#pass.get(node), true)
+    } else if (stored !== undefined) store.putGroup(dir, name, undefined)
+    for (const claim of stored?.claims ?? []) {
+      const stays = isGroup && claims.some((one) => one.node === claim.node)
+      if (!stays) this.#ungrouped.add(claim.node)
+    }
+    const before = stored?.skipped ?? NO_NAMES
+    const after = isGroup ? work.skipped : NO_NAMES
+    for (const passed of before) if (!after.includes(passed)) this.#unskip(dir, passed, name)
+    for (const passed of after) if (!before.includes(passed)) this.#skip(dir, passed, name)
+  }
+
+  #skip(dir: number, passed: Name, by: Name): void {
+    const { store } = this.#pass
+    const names = store.skips(dir, passed)
+    store.setSkips(dir, passed, [...names, by])
+    if (names.length === 0) this.#pass.edit(directoryAt(store, dir)).skipCount++
+  }
+
+  #unskip(dir: number, passed: Name, by: Name): void {
+    const { store } = this.#pass
+    const names = store.skips(dir, passed).filter((name) => name !== by)
+    store.setSkips(dir, passed, names)
+    if (names.length === 0) this.#pass.edit(directoryAt(store, dir)).skipCount--
+  }
+
+  #setGrouped(found: NodeRecord, grouped: boolean): void {
+    if (found.grouped !== grouped) this.#pass.edit(found).grouped = grouped
+  }
+
+  /** Another of its links may still stand in a group. */
+  #checkGrouped(node: NodeId): void {
+    const record = this.#pass.find(node)
+    if (record === undefined || record.virtualOf !== '') return
+    this.#setGrouped(record, record.links.some((link) => {
+      if (!link.wanted) return false
+      const dir = this.#pass.body(this.#pass.get(link.parent)).ino
+      const group = this.#pass.store.group(dir, link.name)
+      return group?.claims.some((claim) => claim.link === link.link) === true
+    }))
+  }
+}
+
+/** Gives the loaded groups of one directory their items and names. */
+class Naming {
+  readonly #groups: ViewGroups
+  readonly #pass: FoldPass
+  readonly #dir: number
+  readonly #skipCount: number
+  /** Conflict names given out here. */
+  readonly #given = new Set<Name>()
+
+  constructor(groups: ViewGroups, pass: FoldPass, dir: number) {
+    this.#groups = groups
+    this.#pass = pass
+    this.#dir = dir
+    this.#skipCount = directoryAt(pass.store, dir).skipCount
+  }
+
+  run(): void {
+    const loaded = this.#groups.loaded(this.#dir)
+    const queue = [...loaded.keys()].sort(byBytes)
+    for (let i = 0; i < queue.length; i++) {
+      this.#name(must(loaded.get(queue[i] as Name), 'a group that was loaded'))
+      if (loaded.size === queue.length) continue
+      // whoever was loaded meanwhile comes later: it is greater
+      const rest = new Set(queue.slice(0, i + 1))
+      const later = [...loaded.keys()].filter((name) => !rest.has(name)).sort(byBytes)
+      queue.length = i + 1
+      queue.push(...later)
+    }
+  }
+
+  #name(work: Work): void {
+    const links: { record: NodeRecord; link: LinkRecord }[] = []
+    let directory: NodeRecord | undefined
+    for (const { link, node } of work.claims) {
+      const record = this.#pass.get(node)
+      if (record.kind === KIND_DIRECTORY) directory = this.#pass.body(record)
+      else links.push({ record, link: linkOf(record, indexOfLink(record, link)) })
+    }
+    const items = distinctItems(itemsOf(links))
+    work.next = []
+    work.skipped = []
+    if (directory !== undefined) {
+      const { node } = directory
+      const link = node as string as LinkId
+      work.next.push({ shown: { name: work.name, kind: 'main', link, node }, item: undefined })
+    } else {
+      const first = items.shift()
+      if (first !== undefined) this.#show(work, first, work.name)
+    }
+    this.#nameOthers(work, items)
+    this.#wakeGreater(work)
+  }
+
+  #nameOthers(work: Work, items: Item[]): void {
+    const { context } = this.#pass
+    const own = new Set<Name>()
+    const last = new Map<string, number>()
+    items.sort((a, b) => compareRefs(a.op, b.op))
+    for (const item of items) {
+      const mark = conflictMark(item.op, context.label(item.op.author))
+      for (let k = (last.get(mark) ?? 0) + 1; ; k++) {
+        const name = candidate(work.name, mark, k)
+        if (own.has(name)) continue
+        if (!this.#isAvailable(name, work.name)) {
+          work.skipped.push(name)
+          own.add(name)
+          continue
+        }
+        last.set(mark, k)
+        own.add(name)
+        this.#given.add(name)
+        this.#show(work, item, name)
+        break
+      }
+    }
+  }
+
+  #show(work: Work, item: Item, name: Name): void {
+    const { kind, record } = item
+    const node = item.kind === 'variant' && item.head !== undefined
+      ? variantId(this.#pass, record.node, item.head.ref) : record.node
+    work.next.push({ shown: { name, kind, link: item.link.link, node }, item })
+  }
+
+  /** Whether group `by` may show an item under this name. Loads the greater one that does now. */
+  #isAvailable(name: Name, by: Name): boolean {
+    if (this.#given.has(name)) return false
+    const loaded = this.#groups.loaded(this.#dir)
+    const claimed = loaded.get(name)
+    if (claimed !== undefined && claimed.claims.length > 0) return false
+    const { store } = this.#pass
+    const entry = store.entry(this.#dir, name)
+    if (entry === undefined) return true
+    const { record, at } = shownAt(store, entry)
+    const group = linkOf(record, at).name
+    if (group === name) return false
+    if (loaded.has(group)) return true // what it shows now is passing
+    if (group < by) return false
+    this.#groups.load(this.#dir, group)
+    return true
+  }
+
+  /** Greater groups passed over what this one showed until now. */
+  #wakeGreater(work: Work): void {
+    if (this.#skipCount === 0) return
+    for (const { name } of work.was) {
+      if (name === work.name || this.#given.has(name)) continue
+      for (const other of this.#pass.store.skips(this.#dir, name)) {
+        if (other > work.name) this.#groups.load(this.#dir, other)
+      }
+    }
+  }
+}
+
+/** The link that an entry shows. */
+export function shownAt(store: Store, entry: Entry): { record: NodeRecord; at: number } {
+  const record = must(store.node(entry.ino), 'an entry without its node')
+  const at = indexOfShown(record, entry.parent, entry.name)
+  return { record, at: must(at < 0 ? undefined : at, 'an entry without its link') }
+}
+
+/** The group that an entry belongs to: undefined when it is alone in it. */
+export function groupOfEntry(
+  store: Store, entry: Entry,
+): { dir: number; name: Name; group: GroupRecord } | undefined {
+  const { record, at } = shownAt(store, entry)
+  if (!record.grouped) return undefined
+  const { name } = linkOf(record, at)
+  const group = store.group(entry.parent, name)
+  return group === undefined ? undefined : { dir: entry.parent, name, group }
+}
+
+/** The link by which a record shows an item: variants have one of their own. */
+function shownLink(shown: GroupShown): LinkId {
+  return shown.kind === 'variant' ? shown.node as string as LinkId : shown.link
+}
+
+function directoryAt(store: Store, dir: number): NodeRecord {
+  return must(store.node(dir), 'a group without its directory')
+}
+
+function byBytes(a: Name, b: Name): number {
+  return a < b ? -1 : 1
+}
