@@ -4,7 +4,7 @@
  * hold on a noisy machine. It talks to lmdb and sodium-native directly, not through src/.
  *
  *   node --import tsx bench/layouts.ts [stat] [journal] [read] [checkpoint] [--dir DIR]
- *   node --import tsx bench/layouts.ts dedup OLD_TREE NEW_TREE
+ *   node --import tsx bench/layouts.ts dedup OLD_TREE NEW_TREE [OLD NEW …]
  *
  * DIR (default /var/tmp) must lie on a real disk: on tmpfs the flushes mean nothing.
  */
@@ -51,7 +51,7 @@ if (args[0] === '--child') {
   const [, what = '', path = '', layout, order = ''] = args;
   await runChild(what, path, layout as LayoutName, order);
 } else if (args[0] === 'dedup') {
-  measureDedup(args[1] ?? '.', args[2] ?? '.');
+  measureDedup(args.slice(1));
 } else {
   await runAll(args);
 }

@@ -1,13 +1,13 @@
 /**
  * Question: how much new data does the next version of a tree bring, by average chunk size?
- * Two directories (say, two unpacked releases of a package) are each concatenated in path order
- * and cut; the second's chunks that the first lacks are new. Files up to 1 KiB are left out: they
+ * Two directories (say, two unpacked releases of a package) are each cut, file by file and as one
+ * stream; the second's chunks that the first lacks are new. Files up to 1 KiB are left out: they
  * travel in ops. The cutter is FastCDC (Xia et al., USENIX ATC 2016) with min = avg / 2,
  * max = 4 avg and normalisation 2, in plain TypeScript: right, not fast.
  */
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { report, round, type Row } from './report.ts';
 
 const INLINE_BYTES = 1024;
@@ -66,10 +66,18 @@ function filesIn(directory: string): Buffer[] {
     .filter((data) => data.length > INLINE_BYTES);
 }
 
-/** Compares two directories, file by file and as one stream each (as a tar would be). */
-export function measureDedup(oldDirectory: string, newDirectory: string): void {
-  const trees = [filesIn(oldDirectory), filesIn(newDirectory)];
+/** Compares directories two by two, old and new. */
+export function measureDedup(directories: readonly string[]): void {
   const rows: Row[] = [];
+  for (let i = 0; i + 1 < directories.length; i += 2) {
+    comparePair(directories[i] ?? '', directories[i + 1] ?? '', rows);
+  }
+  report('new data in the next version', rows);
+}
+
+/** File by file, and as one stream each (as a tar would be). */
+function comparePair(oldDirectory: string, newDirectory: string, rows: Row[]): void {
+  const trees = [filesIn(oldDirectory), filesIn(newDirectory)];
   for (const shape of ['files', 'one stream']) {
     const [older = [], newer = []] = shape === 'files'
       ? trees
@@ -84,11 +92,10 @@ export function measureDedup(oldDirectory: string, newDirectory: string): void {
         if (!known.has(id)) newBytes += sizeBytes;
       }
       rows.push({
-        shape, averageKiB: kib, totalMiB: round(totalBytes / 2 ** 20), chunks: chunks.size,
+        tree: basename(newDirectory), shape, averageKiB: kib, totalMiB: round(totalBytes / 2 ** 20), chunks: chunks.size,
         newPercent: round((100 * newBytes) / totalBytes),
         indexPercent: round((100 * chunks.size * RECORD_OVERHEAD_BYTES) / totalBytes),
       });
     }
   }
-  report('new data in the next version', rows);
 }
