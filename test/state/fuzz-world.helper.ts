@@ -90,14 +90,15 @@ export class FuzzWorld {
     const before = viewLines(user.view)
     let follow = false
     let check: (() => string | undefined) | undefined
-    if (this.options.hostile && this.random.chance(0.12)) this.#hostile(user)
+    const hostile = this.options.hostile && this.random.chance(0.12)
+    if (hostile) this.#hostile(user)
     else if (this.random.chance(0.05)) this.#detached(user)
     else {
       const made = this.#work(user)
       follow = made.follow
       check = made.check
     }
-    const batch = user.commit(follow)
+    const batch = user.commit(follow, hostile)
     const wrong = batch === undefined ? undefined : check?.()
     if (wrong !== undefined) throw new Error(`own write: ${wrong}\n${[...before.keys()].join('\n')}`)
     if (batch === undefined) return undefined

@@ -21,9 +21,10 @@ export interface Vault {
   label: (author: AuthorId) => string
 }
 
-/** How a local operation wants its inos: as Facts kinds. */
+/** `follow`: a rename over, by which an ino moves. `hostile`: not what a device does by itself. */
 export interface UserBatch extends ModelBatch {
   follow: boolean
+  hostile: boolean
 }
 
 export class NaiveUser {
@@ -93,13 +94,13 @@ export class NaiveUser {
   }
 
   /** The batch under way, applied here; undefined when it has no ops. */
-  commit(follow = false): UserBatch | undefined {
+  commit(follow = false, hostile = false): UserBatch | undefined {
     if (this.#ops.length === 0) return undefined
     const batch = this.#batch()
     for (const { author, length } of batch.deps) this.#published.set(author, length)
     this.#ops = []
     this.receive(batch)
-    return { ...batch, follow }
+    return { ...batch, follow, hostile }
   }
 
   #batch(): ModelBatch {
