@@ -89,6 +89,11 @@ int Device::send(const iovec* parts, int count) {
   }
 }
 
+bool Device::waiting() const {
+  pollfd fd{fd_, POLLIN, 0};
+  return poll(&fd, 1, 0) > 0;
+}
+
 void Device::stop() {
   stopped_ = true;
   const uint64_t one = 1;

@@ -26,6 +26,9 @@ class Device {
   void stop();
   // From any thread. 0 or an errno; ENOENT: the request was interrupted and is gone.
   int send(const iovec* parts, int count);
+  // The next message is there.
+  bool waiting() const;
+
  private:
   ssize_t receive_blocking(iovec* parts, int count);
   ssize_t receive_polling(iovec* parts, int count);

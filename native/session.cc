@@ -191,6 +191,11 @@ void Session::send_written(uint64_t unique, uint32_t size) {
   send(unique, 0, &out, sizeof out);
 }
 
+bool Session::idle() {
+  const std::shared_ptr<Device> open = device();
+  return open && !open->waiting();
+}
+
 void Session::answer_error(uint64_t unique, int error) {
   unpark(unique);
   send(unique, error, nullptr, 0);

@@ -52,11 +52,15 @@ export interface FileTable {
   fill(ino: number, epoch: number, offset: number, bytes: Uint8Array): number
   /** As fill, with zeros that need no memory. */
   fillHole(ino: number, epoch: number, offset: number, length: number): number
-  /** Bundle pieces as rows of 6 (offset, length, fd, bundleOffset, bundleBytes, plainOffset); the
-   *  others go through fill. A small fetch that the page cache can answer is done at once: the
-   *  return value is then -1 minus its result. Else it runs on the addon's fetch threads (2), ends
-   *  with event 8, and the return value is its fetchId. */
+  /** Bundle pieces as rows of 9: offset, length, fd, bundleOffset, bundleBytes, plainOffset, and
+   *  of an LZ4 block its storedBytes, plainBytes, begin, else zeros; the others go through fill. A
+   *  small fetch that the page cache can answer is done at once: the return value is then -1 minus
+   *  its result. Else it runs on the addon's fetch threads (2), ends with event 8, and the return
+   *  value is its fetchId. */
   fetch(ino: number, epoch: number, rows: Float64Array): number
+  /** Rows as fetch: what a READ of an open file needs no event for. Descriptors are duplicated.
+   *  False: no room. */
+  setPlaces(ino: number, epoch: number, rows: Float64Array): boolean
   /** The bundle key of an epoch, for fetch. */
   setBundleKey(epochId: Uint8Array, key: Uint8Array): void
   fail(ino: number, offset: number, length: number, errno: number): void

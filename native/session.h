@@ -63,6 +63,7 @@ class Session final : public Waiter, public std::enable_shared_from_this<Session
   void answer_read(uint64_t unique, const ReadSlice& slice) override;
   void answer_write(uint64_t unique, uint32_t size) override;
   void answer_error(uint64_t unique, int error) override;
+  bool idle() override;
 
  private:
   struct Held {

@@ -1,4 +1,4 @@
-// FileTable, second part: what changes bytes (write, truncate, zero), jobs, and base content.
+// FileTable, third part: what changes bytes (write, truncate, zero), jobs, and base content.
 
 #include <algorithm>
 #include <cerrno>
@@ -57,6 +57,7 @@ void Table::grow(Record& r, uint64_t size) {
 
 void Table::shrink(Record& r, uint64_t size) {
   r.overlay->cut(size, UINT64_MAX);
+  cut_places(r, size, UINT64_MAX);
   answered(r, size, UINT64_MAX);
   r.attr.size = size;
   r.window_end = std::min(r.window_end, size);
@@ -243,6 +244,9 @@ Outcome Table::settle(uint64_t id, bool ok, uint64_t thaw_begin) {
     r.job = 0;
     r.job_data = 0;
     r.epoch = ++epochs_;
+    for (const Job::Part& part : ended->parts) {
+      cut_places(r, part.offset, part.offset + part.length);
+    }
     if (r.overlay && r.was_open) {
       const uint64_t clean = r.overlay->counts().clean_data;
       if (r.open_count == 0 || clean > kKeepCleanBytes) r.overlay->cut_clean(0, UINT64_MAX);
@@ -277,6 +281,7 @@ Outcome Table::replace_base(uint64_t ino, uint64_t offset, uint64_t length) {
     if (offset > r.attr.size) grow(r, offset);
     r.overlay->cut(offset, offset + length);
     r.base_hole_bytes -= static_cast<int64_t>(length);
+    cut_places(r, offset, offset + length);
     r.attr.size = std::max(r.attr.size, offset + length);
     r.epoch = ++epochs_;
     touch(r);

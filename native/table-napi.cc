@@ -3,29 +3,19 @@
 
 #include "table-napi.h"
 
-#include <cmath>
 #include <cstring>
 
-#include "bundle.h"
-#include "napi-waker.h"
+#include "table-napi-call.h"
 
 namespace lattice {
 
 namespace {
 
 constexpr napi_type_tag kTableTag = {0x6c61747469636501, 0x7461626c65000001};
-constexpr uint64_t kIntMax = (uint64_t{1} << 53) - 1;
-
-struct TableHolder {
-  std::shared_ptr<Table> table;
-  std::shared_ptr<Waker> waker;
-
-  ~TableHolder() {
-    if (waker) waker->close();
-  }
-};
 
 void finalize_table(napi_env, void* data, void*) { delete static_cast<TableHolder*>(data); }
+
+}  // namespace
 
 TableHolder* holder_of(napi_env env, napi_value object) {
   bool tagged = false;
@@ -37,48 +27,6 @@ TableHolder* holder_of(napi_env env, napi_value object) {
   }
   return static_cast<TableHolder*>(data);
 }
-
-// The arguments of one method call: `table` and exactly N values.
-template <size_t N>
-struct Call {
-  napi_env env;
-  napi_value args[N + 1] = {};
-  TableHolder* holder = nullptr;
-  Table* table = nullptr;
-
-  bool load(napi_env e, napi_callback_info info) {
-    env = e;
-    size_t count = N + 1;
-    napi_value self;
-    if (napi_get_cb_info(env, info, &count, args, &self, nullptr) != napi_ok || count != N) {
-      throw_invalid(env, "FileTable: wrong number of arguments");
-      return false;
-    }
-    holder = holder_of(env, self);
-    if (holder != nullptr) table = holder->table.get();
-    return holder != nullptr;
-  }
-  bool uint(size_t i, uint64_t* out, uint64_t max = kIntMax) {
-    return get_uint(env, args[i], 0, max, out, "FileTable: a number is out of range");
-  }
-  // offset and length whose end is still a safe integer.
-  bool range(size_t i, uint64_t* offset, uint64_t* length) {
-    if (!uint(i, offset) || !uint(i + 1, length)) return false;
-    if (*offset > kIntMax - *length) throw_invalid(env, "FileTable: a range is too long");
-    return *offset <= kIntMax - *length;
-  }
-  bool flag(size_t i, bool* out) {
-    if (napi_get_value_bool(env, args[i], out) == napi_ok) return true;
-    throw_invalid(env, "FileTable: a flag is not a boolean");
-    return false;
-  }
-  bool bytes(size_t i, Bytes* out) {
-    return get_bytes(env, args[i], out, "FileTable: bytes must be a Uint8Array");
-  }
-  bool attr(size_t i, Attr* out);
-};
-
-bool whole(double v, double min, double max) { return v >= min && v <= max && v == std::floor(v); }
 
 bool unpack_attr(const double* v, Attr* a) {
   for (int i = 0; i < 5; i++) {
@@ -99,18 +47,6 @@ bool unpack_attr(const double* v, Attr* a) {
   return true;
 }
 
-template <size_t N>
-bool Call<N>::attr(size_t i, Attr* out) {
-  Doubles values;
-  if (!get_doubles(env, args[i], 12, &values, "FileTable: attributes must be 12 numbers")) {
-    return false;
-  }
-  if (unpack_attr(values.data, out)) return true;
-  throw_invalid(env, "FileTable: an attribute is out of range");
-  return false;
-}
-
-// Throws for every outcome but `ok`.
 napi_value finish(napi_env env, Outcome outcome) {
   const char* message = nullptr;
   switch (outcome) {
@@ -123,6 +59,8 @@ napi_value finish(napi_env env, Outcome outcome) {
   napi_throw_error(env, "invalid", message);
   return nullptr;
 }
+
+namespace {
 
 // ---- methods --------------------------------------------------------------------------------
 
@@ -297,152 +235,6 @@ napi_value overlay(napi_env env, napi_callback_info info) {
   return make_doubles(env, rows.data(), rows.size());
 }
 
-napi_value freeze(napi_env env, napi_callback_info info) {
-  Call<1> c;
-  uint64_t ino;
-  if (!c.load(env, info) || !c.uint(0, &ino)) return nullptr;
-  Outcome outcome;
-  const auto job = c.table->freeze(ino, &outcome);
-  if (outcome != Outcome::ok) return finish(env, outcome);
-  if (!job) return nullptr;
-  std::vector<double> row(14);
-  row[0] = double(job->id);
-  row[1] = double(job->data_bytes);
-  pack_attr(job->attr, row.data() + 2);
-  for (const Job::Part& part : job->parts) {
-    const size_t n = row.size();
-    const double offset = double(part.offset), length = double(part.length), hole = part.hole;
-    if (n > 14 && row[n - 3] + row[n - 2] == offset && row[n - 1] == hole) row[n - 2] += length;
-    else row.insert(row.end(), {offset, length, hole});
-  }
-  return make_doubles(env, row.data(), row.size());
-}
-
-napi_value read_frozen_of(napi_env env, Table* table, napi_value* args) {
-  uint64_t id, offset;
-  Bytes into;
-  if (!get_uint(env, args[0], 1, kIntMax, &id, "readFrozen: no such job") ||
-      !get_uint(env, args[1], 0, kIntMax, &offset, "readFrozen: offset out of range") ||
-      !get_bytes(env, args[2], &into, "readFrozen: into must be a Uint8Array")) {
-    return nullptr;
-  }
-  const auto job = table->job(id);
-  if (!job) return throw_invalid(env, "readFrozen: no such job");
-  if (!Table::read_frozen(*job, offset, into.data, into.size)) {
-    return throw_invalid(env, "readFrozen: outside the job's extents");
-  }
-  return make_number(env, double(into.size));
-}
-
-napi_value read_frozen(napi_env env, napi_callback_info info) {
-  Call<3> c;
-  return c.load(env, info) ? read_frozen_of(env, c.table, c.args) : nullptr;
-}
-
-napi_value settle(napi_env env, napi_callback_info info) {
-  Call<3> c;
-  uint64_t job;
-  bool ok;
-  double thaw = 0;
-  if (!c.load(env, info) || !c.uint(0, &job) || !c.flag(1, &ok)) return nullptr;
-  if (napi_get_value_double(env, c.args[2], &thaw) != napi_ok || !(thaw >= 0)) {
-    return throw_invalid(env, "settle: thawBegin out of range");
-  }
-  const uint64_t begin = thaw >= double(kSizeMax) ? UINT64_MAX : static_cast<uint64_t>(thaw);
-  return finish(env, c.table->settle(job, ok, begin));
-}
-
-napi_value base_epoch(napi_env env, napi_callback_info info) {
-  Call<1> c;
-  uint64_t ino;
-  if (!c.load(env, info) || !c.uint(0, &ino)) return nullptr;
-  return make_number(env, double(c.table->base_epoch(ino)));
-}
-
-napi_value replace_base(napi_env env, napi_callback_info info) {
-  Call<3> c;
-  uint64_t ino, offset, length;
-  if (!c.load(env, info) || !c.uint(0, &ino) || !c.range(1, &offset, &length)) return nullptr;
-  return finish(env, c.table->replace_base(ino, offset, length));
-}
-
-napi_value filled(napi_env env, Outcome outcome) {
-  if (outcome == Outcome::no_memory) return finish(env, outcome);
-  return make_number(env, outcome == Outcome::ok ? 0 : 1);
-}
-
-napi_value fill(napi_env env, napi_callback_info info) {
-  Call<4> c;
-  uint64_t ino, epoch, offset;
-  Bytes bytes;
-  if (!c.load(env, info) || !c.uint(0, &ino) || !c.uint(1, &epoch) || !c.uint(2, &offset) ||
-      !c.bytes(3, &bytes)) {
-    return nullptr;
-  }
-  if (offset > kIntMax - bytes.size) return throw_invalid(env, "FileTable: a range is too long");
-  return filled(env, c.table->fill(ino, epoch, offset, bytes.data, bytes.size));
-}
-
-napi_value fill_hole(napi_env env, napi_callback_info info) {
-  Call<4> c;
-  uint64_t ino, epoch, offset, length;
-  if (!c.load(env, info) || !c.uint(0, &ino) || !c.uint(1, &epoch) ||
-      !c.range(2, &offset, &length)) {
-    return nullptr;
-  }
-  return filled(env, c.table->fill_hole(ino, epoch, offset, length));
-}
-
-napi_value fetch(napi_env env, napi_callback_info info) {
-  Call<3> c;
-  uint64_t ino, epoch;
-  Doubles rows;
-  if (!c.load(env, info) || !c.uint(0, &ino) || !c.uint(1, &epoch) ||
-      !get_doubles(env, c.args[2], 0, &rows, "fetch: rows of 6 numbers")) {
-    return nullptr;
-  }
-  if (rows.size % 6 != 0) return throw_invalid(env, "fetch: rows of 6 numbers");
-  std::vector<BundlePiece> pieces(rows.size / 6);
-  const double* v = rows.data;
-  for (BundlePiece& p : pieces) {
-    for (int i = 0; i < 6; i++) {
-      if (!whole(v[i], 0, double(kIntMax) / 4)) return throw_invalid(env, "fetch: out of range");
-    }
-    // Lengths beyond a bundle, and none at all, cannot be right.
-    if (v[1] < 1 || v[1] > double(kBundleMaxBytes) || v[2] > 0x7fffffff) {
-      return throw_invalid(env, "fetch: out of range");
-    }
-    p = {uint64_t(v[0]), uint64_t(v[1]), int(v[2]), uint64_t(v[3]), uint64_t(v[4]), uint64_t(v[5])};
-    v += 6;
-  }
-  const int done = c.table->fetch_at_once(ino, epoch, pieces);
-  if (done >= 0) return make_number(env, double(-1 - done));
-  return make_number(env, double(c.table->fetch(ino, epoch, std::move(pieces))));
-}
-
-napi_value set_bundle_key(napi_env env, napi_callback_info info) {
-  Call<2> c;
-  Bytes epoch, key;
-  if (!c.load(env, info) || !c.bytes(0, &epoch) || !c.bytes(1, &key)) return nullptr;
-  if (epoch.size != kBundleEpochBytes || key.size != 32) {
-    return throw_invalid(env, "setBundleKey: epoch id of 8 bytes, key of 32");
-  }
-  c.table->set_bundle_key(std::string(reinterpret_cast<char*>(epoch.data), epoch.size), key.data);
-  return nullptr;
-}
-
-napi_value fail(napi_env env, napi_callback_info info) {
-  Call<4> c;
-  uint64_t ino, offset, length, error;
-  if (!c.load(env, info) || !c.uint(0, &ino) || !c.range(1, &offset, &length) ||
-      !c.uint(3, &error, 511)) {
-    return nullptr;
-  }
-  if (error == 0) return throw_invalid(env, "fail: errno must be positive");
-  c.table->fail(ino, offset, length, static_cast<int>(error));
-  return nullptr;
-}
-
 napi_value report_error(napi_env env, napi_callback_info info) {
   Call<2> c;
   uint64_t ino, error;
@@ -491,30 +283,32 @@ napi_value drop(napi_env env, napi_callback_info info) {
 
 // ---- objects --------------------------------------------------------------------------------
 
-struct Method {
-  const char* name;
-  napi_callback callback;
-};
-
-constexpr Method kReadFrozen = {"readFrozen", read_frozen};
 constexpr Method kMethods[] = {
-    {"close", close_table},       {"onWake", on_wake},
-    {"takeEvents", take_events},  {"setLimits", set_limits},
-    {"attach", attach},           {"openData", open_data},
-    {"attrs", attrs},             {"setAttrs", set_attrs},
-    {"changeAttrs", change_attrs}, {"takeDirtyAttrs", take_dirty_attrs},
-    {"setBaseHoles", set_base_holes}, {"watchForget", watch_forget},
-    {"write", write},             {"read", read},
-    {"truncate", truncate},       {"zero", zero},
-    {"overlay", overlay},         {"freeze", freeze},
-    {"settle", settle},           {"baseEpoch", base_epoch},
-    {"replaceBase", replace_base}, {"fill", fill},
-    {"fillHole", fill_hole},      {"fetch", fetch},
-    {"setBundleKey", set_bundle_key}, {"fail", fail},
-    {"reportError", report_error}, {"takeError", number_of<&Table::take_error>},
-    {"openCount", number_of<&Table::open_count>}, {"dirtyBytes", number_of<&Table::dirty_bytes>},
-    {"isDirty", is_dirty},        {"totals", totals},
-    {"drop", drop},               {"refuseWrites", refuse_writes},
+    {"close", close_table},
+    {"onWake", on_wake},
+    {"takeEvents", take_events},
+    {"setLimits", set_limits},
+    {"attach", attach},
+    {"openData", open_data},
+    {"attrs", attrs},
+    {"setAttrs", set_attrs},
+    {"changeAttrs", change_attrs},
+    {"takeDirtyAttrs", take_dirty_attrs},
+    {"setBaseHoles", set_base_holes},
+    {"watchForget", watch_forget},
+    {"write", write},
+    {"read", read},
+    {"truncate", truncate},
+    {"zero", zero},
+    {"overlay", overlay},
+    {"reportError", report_error},
+    {"takeError", number_of<&Table::take_error>},
+    {"openCount", number_of<&Table::open_count>},
+    {"dirtyBytes", number_of<&Table::dirty_bytes>},
+    {"isDirty", is_dirty},
+    {"totals", totals},
+    {"drop", drop},
+    {"refuseWrites", refuse_writes},
 };
 
 napi_value wrap_table(napi_env env, std::shared_ptr<Table> table, bool whole_face) {
@@ -534,6 +328,7 @@ napi_value wrap_table(napi_env env, std::shared_ptr<Table> table, bool whole_fac
   export_function(env, object, kReadFrozen.name, kReadFrozen.callback);
   if (whole_face) {
     for (const Method& m : kMethods) export_function(env, object, m.name, m.callback);
+    for (const Method& m : kBaseMethods) export_function(env, object, m.name, m.callback);
   }
   return object;
 }

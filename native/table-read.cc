@@ -1,7 +1,6 @@
-// FileTable, third part: reads and writes that may have to wait. A READ of absent bytes is parked
-// with its record and `need` is raised once per absent range; it is looked at again after every
-// fill, settle, truncate and write. A WRITE above the dirty limit is parked with its payload, in
-// one queue for the whole table, and resumed in order by a thread of the table's own.
+// FileTable, fourth part: reads that may have to wait. A READ of absent bytes is parked with its
+// record and `need` is raised once per absent range; it is looked at again after every fill,
+// settle, truncate and write. Bytes whose place is known are read without anybody's help.
 
 #include <algorithm>
 #include <cerrno>
@@ -64,10 +63,44 @@ bool Table::slice(Record& r, uint64_t begin, uint64_t end, ReadSlice* into) {
   return true;
 }
 
+// As slice(); what is absent is taken from a direct read. False when a part is in neither.
+bool Table::slice_with(Record& r, uint64_t begin, uint64_t end, const DirectRead& direct,
+                       ReadSlice* into) {
+  into->copied.resize(static_cast<size_t>(end - begin));
+  const auto& extents = r.overlay->extents();
+  uint64_t at = begin;
+  for (auto it = r.overlay->at_or_after(begin); at < end;) {
+    const bool inside = it != extents.end() && it->first <= at;
+    uint8_t* const to = into->copied.data() + (at - begin);
+    uint64_t stop = end;
+    if (inside) {
+      const Extent& e = it->second;
+      stop = std::min(end, it->first + e.length);
+      if (e.hole) std::memset(to, 0, static_cast<size_t>(stop - at));
+      else std::memcpy(to, e.bytes() + (at - it->first), static_cast<size_t>(stop - at));
+      ++it;
+    } else {
+      if (it != extents.end()) stop = std::min(end, it->first);
+      const auto part = std::find_if(direct.parts.begin(), direct.parts.end(), [&](const Range& p) {
+        return p.begin <= at && at < p.end;
+      });
+      if (part == direct.parts.end()) return false;
+      stop = std::min(stop, part->end);
+      std::memcpy(to, direct.bytes.data() + (at - direct.begin), static_cast<size_t>(stop - at));
+    }
+    at = stop;
+  }
+  into->total = into->copied.size();
+  into->refs.clear();
+  into->parts.assign(1, {into->copied.data(), into->total});
+  return true;
+}
+
 // ---- asking for what is absent --------------------------------------------------------------
 
-// Raises `need` for the sub-ranges that are absent and were not asked for yet.
-void Table::need(Record& r, uint64_t begin, uint64_t end, bool sequential) {
+// Marks the sub-ranges that are absent and were not asked for yet; `ask(begin, end)` for each.
+template <typename Ask>
+static void mark_asked(Record& r, uint64_t begin, uint64_t end, Ask ask) {
   for (const Range& gap : r.overlay->absent(begin, end)) {
     uint64_t at = gap.begin;
     while (at < gap.end) {
@@ -78,11 +111,21 @@ void Table::need(Record& r, uint64_t begin, uint64_t end, bool sequential) {
       }
       const uint64_t stop = next == r.asked.end() ? gap.end : std::min(gap.end, next->first);
       r.asked.emplace(at, stop);
-      raise({EventKind::need, double(r.ino), double(at), double(stop - at),
-             double(sequential ? 1 : 0)});
+      ask(at, stop);
       at = stop;
     }
   }
+}
+
+void Table::raise_need(const Record& r, uint64_t begin, uint64_t end, bool sequential) {
+  raise({EventKind::need, double(r.ino), double(begin), double(end - begin),
+         double(sequential ? 1 : 0)});
+}
+
+// Raises `need` for the sub-ranges that are absent and were not asked for yet.
+void Table::need(Record& r, uint64_t begin, uint64_t end, bool sequential) {
+  mark_asked(r, begin, end,
+             [&](uint64_t from, uint64_t to) { raise_need(r, from, to, sequential); });
 }
 
 // What was asked for in [begin, end) has come, or never will.
@@ -97,8 +140,25 @@ void Table::answered(Record& r, uint64_t begin, uint64_t end) {
   }
 }
 
+// Where all that is absent in [begin, end) lies, unless a part of it is on its way already.
+bool Table::known_places(Record& r, uint64_t begin, uint64_t end,
+                         std::vector<BundlePiece>* known) {
+  if (!r.places) return false;
+  for (const Range& gap : r.overlay->absent(begin, end)) {
+    const auto next = r.asked.upper_bound(gap.begin);
+    const bool coming = (next != r.asked.end() && next->first < gap.end) ||
+                        (next != r.asked.begin() && std::prev(next)->second > gap.begin);
+    if (coming || !r.places->find(gap.begin, gap.end, known)) {
+      known->clear();
+      return false;
+    }
+  }
+  return true;
+}
+
 // Of a kernel's READ: its own range, or a growing window when the file is read in sequence.
-void Table::ask_for(Record& r, uint64_t begin, uint64_t end) {
+// `known`: what to read for it, where nobody needs to be asked.
+void Table::ask_for(Record& r, uint64_t begin, uint64_t end, std::vector<BundlePiece>* known) {
   const bool near_last = begin <= r.read_end + kNearBefore && begin + kNearBefore >= r.read_end;
   const bool near_window = r.window_end != 0 && begin + kNearBefore >= r.window_end &&
                            begin <= r.window_end + kNearAfter;
@@ -109,7 +169,7 @@ void Table::ask_for(Record& r, uint64_t begin, uint64_t end) {
     r.window_end = end;
     r.window_bytes = 0;
     r.trigger = UINT64_MAX;
-    need(r, begin, end, false);
+    if (!known_places(r, begin, end, known)) need(r, begin, end, false);
     return;
   }
   r.window_bytes = begin == 0 ? kWindowFirst
@@ -164,25 +224,70 @@ void Table::examine_parked(Record& r, Settled* settled) {
   }
 }
 
+void Table::park(Record& r, const ParkedRead& read) {
+  r.parked.push_back(read);
+  parked_reads_++;
+}
+
 Outcome Table::read_for(const WaiterRef& waiter, uint64_t unique, uint64_t ino, uint64_t offset,
                         uint32_t size, ReadSlice* into) {
-  Locked locked(*this, ino);
-  if (!locked) return Outcome::absent_record;
-  if (!locked->overlay) return Outcome::no_overlay;
-  Record& r = *locked;
-  const uint64_t end = std::min(offset + size, r.attr.size);
-  if (offset >= end) return Outcome::ok;
-  const bool present = slice(r, offset, end, into);
-  if (present) {
-    read_ahead(r, offset, end);
-    drop_behind(r, offset);
-  } else {
-    ask_for(r, offset, end);
-    r.parked.push_back({waiter, unique, offset, size});
-    parked_reads_++;
+  std::vector<BundlePiece> known;
+  uint64_t epoch;
+  {
+    Locked locked(*this, ino);
+    if (!locked) return Outcome::absent_record;
+    if (!locked->overlay) return Outcome::no_overlay;
+    Record& r = *locked;
+    const uint64_t end = std::min(offset + size, r.attr.size);
+    if (offset >= end) return Outcome::ok;
+    const bool present = slice(r, offset, end, into);
+    if (present) {
+      read_ahead(r, offset, end);
+      drop_behind(r, offset);
+    } else {
+      ask_for(r, offset, end, &known);
+      if (known.empty()) park(r, {waiter, unique, offset, size});
+    }
+    r.read_end = end;
+    if (known.empty()) return present ? Outcome::ok : Outcome::parked;
+    epoch = r.epoch;
   }
-  r.read_end = end;
-  return present ? Outcome::ok : Outcome::parked;
+  DirectRead direct{offset, std::vector<uint8_t>(size), {}};
+  const bool came = read_at_once(ino, epoch, known, *waiter, &direct);
+  {
+    Locked locked(*this, ino);
+    if (!locked) return Outcome::absent_record;
+    if (!locked->overlay) return Outcome::no_overlay;
+    Record& r = *locked;
+    const uint64_t end = std::min(offset + size, r.attr.size);
+    if (offset >= end || slice(r, offset, end, into)) return Outcome::ok;
+    if (came && r.epoch == epoch && slice_with(r, offset, end, direct, into)) return Outcome::ok;
+    park(r, {waiter, unique, offset, size});
+    if (!came) {
+      for (const BundlePiece& piece : known) {
+        mark_asked(r, std::max(offset, piece.offset), std::min(end, piece.end()),
+                   [](uint64_t, uint64_t) {});
+      }
+    }
+    need(r, offset, end, false);  // what has gone again meanwhile
+  }
+  if (!came) read_elsewhere(ino, epoch, std::move(known));
+  return Outcome::parked;
+}
+
+// What was to be read from known places did not come: the engine is asked for it.
+void Table::not_read(uint64_t ino, const std::vector<BundlePiece>& pieces, bool forget) {
+  Locked locked(*this, ino);
+  if (!locked) return;
+  Record& r = *locked;
+  for (const BundlePiece& piece : pieces) {
+    if (forget) cut_places(r, piece.offset, piece.end());
+    auto it = r.asked.upper_bound(piece.offset);
+    if (it != r.asked.begin() && std::prev(it)->second > piece.offset) --it;
+    for (; it != r.asked.end() && it->first < piece.end(); ++it) {
+      raise_need(r, std::max(it->first, piece.offset), std::min(it->second, piece.end()), false);
+    }
+  }
 }
 
 Outcome Table::read(uint64_t ino, uint64_t offset, uint64_t length, std::vector<uint8_t>* into) {
@@ -319,215 +424,6 @@ void Table::examine_interrupted() {
   std::lock_guard lock(parked_mutex_);
   std::move(waiting.begin(), waiting.end(), std::back_inserter(interrupted_));
   any_interrupted_ = !interrupted_.empty();
-}
-
-// ---- writes, landing and back-pressure -------------------------------------------------------
-
-Outcome Table::write_for(const WaiterRef& waiter, uint64_t unique, uint64_t ino, uint64_t offset,
-                         const uint8_t* bytes, uint32_t size, bool kill) {
-  Settled settled;
-  Outcome outcome;
-  {
-    Locked locked(*this, ino);
-    if (!locked) return Outcome::absent_record;
-    if (!locked->overlay) return Outcome::no_overlay;
-    if (parked_write_count_.load() > 0 || full()) {
-      locked.unlock();
-      {
-        std::lock_guard lock(parked_mutex_);
-        if (refusal_.load() != 0) return Outcome::full;
-        parked_writes_.push_back(
-            {waiter, unique, ino, offset, std::vector<uint8_t>(bytes, bytes + size), kill});
-        parked_write_count_++;
-      }
-      press();
-      relieve();  // it may have fallen meanwhile
-      return Outcome::parked;
-    }
-    if (kill) kill_suid(*locked);
-    outcome = write_locked(*locked, offset, bytes, size);
-    if (!locked->parked.empty()) examine_parked(*locked, &settled);
-  }
-  settled.send();
-  return outcome;
-}
-
-void Table::refuse_writes(int error) {
-  Settled settled;
-  {
-    std::lock_guard lock(parked_mutex_);
-    refusal_ = error;  // under the lock: nobody parks after the queue was answered
-    if (error == 0) return;
-    for (ParkedWrite& w : parked_writes_) {
-      settled.answers.push_back({std::move(w.waiter), w.unique, error, {}});
-      parked_write_count_--;
-    }
-    parked_writes_.clear();
-  }
-  settled.send();
-}
-
-void Table::resume_writes() {
-  {
-    std::lock_guard lock(parked_mutex_);
-    if (resuming_) return;
-    resuming_ = true;
-  }
-  for (;;) {
-    ParkedWrite w;
-    {
-      std::lock_guard lock(parked_mutex_);
-      if (parked_writes_.empty() || full() || closed_) {
-        resuming_ = false;
-        break;
-      }
-      w = std::move(parked_writes_.front());
-      parked_writes_.pop_front();
-    }
-    Outcome outcome = Outcome::absent_record;
-    Settled settled;
-    {
-      Locked locked(*this, w.ino);
-      if (locked.overlay() != nullptr) {
-        if (w.kill_suid) kill_suid(*locked);
-        outcome = write_locked(*locked, w.offset, w.payload.data(), w.payload.size());
-        if (!locked->parked.empty()) examine_parked(*locked, &settled);
-      }
-    }
-    settled.send();
-    const auto size = static_cast<uint32_t>(w.payload.size());
-    if (outcome == Outcome::ok) w.waiter->answer_write(w.unique, size);
-    else w.waiter->answer_error(w.unique, outcome == Outcome::no_memory ? ENOMEM : EIO);
-    parked_write_count_--;  // only now: later WRITEs must not overtake this one
-  }
-}
-
-// Says once that writers wait; tick() repeats it while it lasts.
-void Table::press() {
-  if (pressing_.exchange(true)) return;
-  raise({EventKind::pressure});
-  hurry_tick();
-}
-
-// Its pause has become shorter.
-void Table::hurry_tick() {
-  { std::lock_guard lock(work_mutex_); }  // the ticking thread is either waiting or will see it
-  work_ready_.notify_all();
-}
-
-ArenaRef Table::landing_reserve(uint64_t ino, size_t room) {
-  Locked locked(*this, ino);
-  if (!locked.overlay()) return {};
-  Overlay& overlay = *locked.overlay();
-  if (!overlay.current || overlay.current->reserved || full()) return {};
-  if (!overlay.streams()) return {};
-  // What is left of an arena is filled by copying, except in the largest, where it is little.
-  const uint32_t left = overlay.current->room();
-  if (left > 0 && left < room && overlay.current->capacity < kSlabBytes) return {};
-  if (!overlay.current->slab && left >= room) return {};
-  if (!overlay.ensure_room(room)) return {};
-  if (!overlay.current->slab) return {};
-  overlay.current->reserved = true;
-  return overlay.current;
-}
-
-void Table::landing_release(uint64_t ino, const ArenaRef& arena) {
-  Locked locked(*this, ino);
-  // Only the reader looks at an arena that its record has left.
-  arena->reserved = false;
-}
-
-Outcome Table::landing_write(uint64_t ino, const ArenaRef& arena, uint64_t offset, uint32_t size,
-                             bool kill) {
-  Locked locked(*this, ino);
-  if (!locked) return Outcome::absent_record;
-  if (!locked->overlay) return Outcome::no_overlay;
-  Record& r = *locked;
-  if (!r.parked.empty() || parked_write_count_.load() > 0 || full() ||
-      r.overlay->in_place_possible(offset, offset + size)) {
-    return Outcome::refused;
-  }
-  if (kill) kill_suid(r);
-  if (offset > r.attr.size) grow(r, offset);
-  arena->reserved = false;
-  const uint32_t pos = arena->fill;
-  arena->fill += size;
-  r.overlay->landed(size);
-  r.overlay->put_bytes(offset, size, State::dirty, arena, pos);
-  r.attr.size = std::max(r.attr.size, offset + size);
-  wrote(r);
-  return Outcome::ok;
-}
-
-// ---- the table's own threads ----------------------------------------------------------------
-
-void Table::post(std::function<void()> work) {
-  {
-    std::lock_guard lock(work_mutex_);
-    if (stopping_) return;
-    work_.push_back(std::move(work));
-  }
-  work_ready_.notify_one();
-}
-
-void Table::run(bool ticking) {
-  using std::chrono::steady_clock;
-  auto ticked = steady_clock::now();
-  const auto due = [&] {
-    const bool hurried = pressing_ || any_interrupted_;
-    return ticked + (hurried        ? std::chrono::milliseconds(100)
-                     : attrs_told_ ? std::chrono::milliseconds(1000)
-                                   : std::chrono::milliseconds(10000));
-  };
-  std::unique_lock lock(work_mutex_);
-  while (!stopping_) {
-    if (ticking && steady_clock::now() >= due()) {
-      lock.unlock();
-      tick();
-      ticked = steady_clock::now();
-      lock.lock();
-    } else if (!work_.empty()) {
-      const auto work = std::move(work_.front());
-      work_.pop_front();
-      lock.unlock();
-      work();
-      lock.lock();
-    } else if (ticking) {
-      work_ready_.wait_until(lock, due());
-    } else {
-      work_ready_.wait(lock);
-    }
-  }
-}
-
-void Table::tick() {
-  examine_interrupted();
-  if (pressing_) {
-    if (!full()) resume_writes();
-    // Cleared first: a writer that parks between the question and its answer presses by itself.
-    pressing_ = false;
-    if (full() || parked_write_count_.load() > 0) press();
-  } else if (!attrs_told_ && !any_interrupted_) {
-    slabs_trim_idle();
-  }
-  tell_attrs();
-}
-
-// Attributes that were set without JavaScript are fetched by it with the next request; when none
-// comes, it is woken for them.
-void Table::tell_attrs() {
-  if (!attrs_told_.exchange(false)) return;
-  {
-    std::lock_guard lock(attrs_mutex_);
-    if (dirty_attrs_.empty()) return;
-    attrs_told_ = true;
-  }
-  std::shared_ptr<Wakeable> listener;
-  {
-    std::lock_guard lock(events_mutex_);
-    listener = newest_listener();
-  }
-  if (listener) listener->wake();
 }
 
 }  // namespace lattice

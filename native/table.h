@@ -27,6 +27,7 @@
 
 #include "bundle.h"
 #include "table-overlay.h"
+#include "table-places.h"
 
 struct iovec;
 
@@ -85,6 +86,8 @@ class Waiter {
   virtual void answer_read(uint64_t unique, const ReadSlice& slice) = 0;
   virtual void answer_write(uint64_t unique, uint32_t size) = 0;
   virtual void answer_error(uint64_t unique, int error) = 0;
+  // Nothing else waits for the thread that asks.
+  virtual bool idle() { return false; }
 };
 using WaiterRef = std::shared_ptr<Waiter>;
 
@@ -140,6 +143,7 @@ struct Record {
   uint64_t job_data = 0;
   bool job_size_dirty = false;
   std::unique_ptr<Overlay> overlay;
+  std::unique_ptr<Places> places;  // of an open file; may be absent
 
   // Readers.
   std::vector<ParkedRead> parked;
@@ -178,12 +182,6 @@ struct Settled {
 };
 
 enum class Outcome { ok, absent_record, no_overlay, full, no_memory, parked, refused };
-
-struct BundlePiece {
-  uint64_t offset, length;
-  int fd;
-  uint64_t bundle_offset, bundle_bytes, plain_offset;
-};
 
 // What joins its own threads is not deleted on one of them: `own` leaves it to another thread.
 template <typename T>
@@ -285,9 +283,10 @@ class Table : public std::enable_shared_from_this<Table> {
                      const ArenaRef& arena, uint32_t pos);
   uint64_t fetch(uint64_t ino, uint64_t epoch, std::vector<BundlePiece> pieces);
   // The result (0 filled, 1 stale, 2 damaged, 3 I/O error) of a small fetch whose bytes are at
-  // hand;
-  // -1: it must be begun with fetch().
+  // hand; -1: it must be begun with fetch().
   int fetch_at_once(uint64_t ino, uint64_t epoch, const std::vector<BundlePiece>& pieces);
+  // Where base content lies, so that READs of it need nobody else. refused = stale, full = no room.
+  Outcome set_places(uint64_t ino, uint64_t epoch, std::vector<BundlePiece> pieces);
   void set_bundle_key(const std::string& epoch_id, const uint8_t key[32]);
   void fail(uint64_t ino, uint64_t offset, uint64_t length, int error);
   void report_error(uint64_t ino, int error);
@@ -312,6 +311,13 @@ class Table : public std::enable_shared_from_this<Table> {
     uint32_t pid;
   };
   struct Fetch;
+  struct Opened;
+  // Base content read for one READ: what of `bytes` is there.
+  struct DirectRead {
+    uint64_t begin;
+    std::vector<uint8_t> bytes;
+    std::vector<Range> parts;
+  };
 
   Table() = default;
   bool own_thread() const;
@@ -338,8 +344,13 @@ class Table : public std::enable_shared_from_this<Table> {
   void queue_attr(Record& record, uint32_t mask);
   Outcome write_locked(Record& record, uint64_t offset, const uint8_t* bytes, size_t size);
   bool slice(Record& record, uint64_t begin, uint64_t end, ReadSlice* into);
+  void raise_need(const Record& record, uint64_t begin, uint64_t end, bool sequential);
   void need(Record& record, uint64_t begin, uint64_t end, bool sequential);
-  void ask_for(Record& record, uint64_t begin, uint64_t end);
+  void ask_for(Record& record, uint64_t begin, uint64_t end, std::vector<BundlePiece>* known);
+  bool known_places(Record& record, uint64_t begin, uint64_t end, std::vector<BundlePiece>* known);
+  void park(Record& record, const ParkedRead& read);
+  void cut_places(Record& record, uint64_t begin, uint64_t end);
+  void drop_places(Record& record);
   void read_ahead(Record& record, uint64_t begin, uint64_t end);
   void answered(Record& record, uint64_t begin, uint64_t end);
   void examine_parked(Record& record, Settled* settled);
@@ -368,7 +379,23 @@ class Table : public std::enable_shared_from_this<Table> {
   void examine_interrupted();
   void run_fetch_task(const std::shared_ptr<Fetch>& fetch, size_t first, size_t last);
   int open_group(uint64_t ino, uint64_t epoch, const BundlePiece* pieces, size_t count,
-                 bool at_once);
+                 bool waits);
+  int open_bundle(const BundlePiece* pieces, size_t count, bool waits, bool keeps, Opened* out);
+  int fill_pieces(uint64_t ino, uint64_t epoch, const BundlePiece* pieces, size_t count,
+                  const Opened& opened);
+  int read_sealed(int fd, uint8_t* into, size_t size, uint64_t offset, bool waits);
+  int open_all(uint64_t ino, uint64_t epoch, const std::vector<BundlePiece>& pieces, bool waits);
+  // Known places: at once on the reader thread, or on one of the table's own.
+  bool read_at_once(uint64_t ino, uint64_t epoch, const std::vector<BundlePiece>& pieces,
+                    Waiter& waiter, DirectRead* direct);
+  int open_direct(uint64_t ino, uint64_t epoch, const std::vector<BundlePiece>& pieces, bool waits,
+                  DirectRead* direct);
+  bool slice_with(Record& record, uint64_t begin, uint64_t end, const DirectRead& direct,
+                  ReadSlice* into);
+  void read_elsewhere(uint64_t ino, uint64_t epoch, std::vector<BundlePiece> pieces);
+  void not_read(uint64_t ino, const std::vector<BundlePiece>& pieces, bool forget);
+  void read_headers_ahead(const std::vector<BundlePiece>& pieces);
+  PackRef pack_of(int fd);
   bool known_header(const BundlePiece& piece, uint8_t header[kBundleHeaderBytes]);
   void keep_header(const BundlePiece& piece, const uint8_t header[kBundleHeaderBytes]);
   bool bundle_key(const uint8_t* epoch_id, uint8_t key[32]);
@@ -412,6 +439,12 @@ class Table : public std::enable_shared_from_this<Table> {
   std::map<std::string, std::vector<uint8_t>> keys_;
   // Clear headers of bundles that were read, by descriptor, place and size.
   std::map<std::tuple<int, uint64_t, uint64_t>, std::array<uint8_t, kBundleHeaderBytes>> headers_;
+
+  std::atomic<uint64_t> pace_us_{600};  // what small reads of packs take, of late
+
+  std::mutex packs_mutex_;
+  std::map<std::pair<dev_t, ino_t>, std::weak_ptr<const PackFd>> packs_;
+  std::atomic<size_t> places_{0};  // of all records
 
   std::mutex work_mutex_;
   std::condition_variable work_ready_;

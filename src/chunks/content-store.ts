@@ -31,7 +31,7 @@ import type { ManifestNode } from './manifest-node.ts'
 import { runAsync, runNow } from './manifest-tree.ts'
 import type { Needs, NodeWanted, Rewriter } from './manifest-tree.ts'
 import type { PackDamage, PackMark, PackStore } from './pack-store.ts'
-import { executePieces, planNow, planSoon } from './read-plan.ts'
+import { executePieces, placesOf, planNow, planSoon } from './read-plan.ts'
 import type { ReadFrozen } from './seal-frozen.ts'
 import { Sealer } from './seal-job.ts'
 import type { SealBackend } from './seal-protocol.ts'
@@ -125,6 +125,13 @@ export class SealedContentStore implements ContentStore {
     if (done === undefined) return undefined
     const plan = planNow(this.#reader, this.#options.packs, placed)
     return plan === undefined ? undefined : withInline(bytes, plan)
+  }
+
+  async places(content: WorkingContent, offset: number, length: number): Promise<ReadPlan> {
+    const working = own(content)
+    const { from, to } = inlinePart(working, offset, length)
+    const placed = await this.#extents(working, from, to)
+    return placesOf(this.#reader, this.#options.packs, placed)
   }
 
   async copyRange(

@@ -1,6 +1,7 @@
 // From extents to what a reader does: pieces of packs to be opened off the loop, bytes that are at
-// hand, holes. A raw stretch needs only the segments around it, wherever the plan is carried out;
-// what is compressed, loose or on a disk without descriptors is opened here and given as bytes.
+// hand, holes. A raw stretch needs only the segments around it, wherever the plan is carried out, a
+// compressed chunk all of its block; what is loose or on a disk without descriptors is opened here
+// and given as bytes.
 // Also the plain executor of plans: the oracle of the native one, and what the twin uses.
 
 import fs from 'node:fs'
@@ -9,9 +10,10 @@ import { LatticeError } from '../util/errors.ts'
 import { BUNDLE_HEADER_BYTES, parseHeader } from './bundle-layout.ts'
 import { readPlain } from './bundle.ts'
 import type { ChunkReader } from './chunk-cache.ts'
-import { CODEC_RAW } from './compress.ts'
+import type { ChunkLocation } from './chunk-index-port.ts'
+import { CODEC_LZ4, CODEC_RAW, decompressChunk } from './compress.ts'
 import type { ReadPiece, ReadPlan } from './content-store-ports.ts'
-import type { Placed } from './manifest.ts'
+import type { Extent, Placed } from './manifest.ts'
 import type { PackStore } from './pack-store.ts'
 
 /** The plan, or undefined when a part of it must be waited for. */
@@ -54,6 +56,22 @@ export async function planSoon(
   }
 }
 
+/** Where in packs the extents are, as pieces of bundles: what lies nowhere there is left out. */
+export function placesOf(
+  reader: ChunkReader,
+  packs: PackStore,
+  placed: readonly Placed[],
+): ReadPlan {
+  const builder = new PlanBuilder(reader, packs)
+  try {
+    for (const one of placed) builder.addPlace(one)
+    return builder.plan()
+  } catch (error) {
+    builder.release()
+    throw error
+  }
+}
+
 class PlanBuilder {
   readonly #reader: ChunkReader
   readonly #packs: PackStore
@@ -73,17 +91,7 @@ class PlanBuilder {
       return true
     }
     const location = this.#reader.locate(chunk)
-    if (location.where === 'pack' && location.codec === CODEC_RAW) {
-      const { file, bundleOffset, bundleBytes } = location
-      const { fd } = this.#packs.pin(file)
-      this.#pinned.push(file)
-      if (fd === undefined) return false
-      const plainOffset = location.plainOffset + begin
-      this.#addBundle({
-        kind: 'bundle', offset, length, fd, bundleOffset, bundleBytes, plainOffset,
-      })
-      return true
-    }
+    if (location.where === 'pack') return this.#addPacked(offset, extent, location)
     const plain = this.#reader.readNow(chunk, location)
     if (plain === undefined) return false
     this.#pieces.push({ kind: 'bytes', offset, bytes: plain.slice(begin, begin + length) })
@@ -113,11 +121,33 @@ class PlanBuilder {
     for (const file of this.#pinned.splice(0)) this.#packs.unpin(file)
   }
 
+  /** What of it lies in a pack; the rest is left out. */
+  addPlace({ offset, extent }: Placed): void {
+    const location = extent.chunk === '' ? undefined : this.#reader.known(extent.chunk)
+    if (location?.where === 'pack') this.#addPacked(offset, extent, location)
+  }
+
+  /** False when the pack has no descriptor. */
+  #addPacked(offset: number, { begin, length }: Extent, location: ChunkLocation): boolean {
+    const { file, bundleOffset, bundleBytes, plainOffset, storedBytes, plainBytes } = location
+    const { fd } = this.#packs.pin(file)
+    this.#pinned.push(file)
+    if (fd === undefined) return false
+    const piece = { kind: 'bundle', offset, length, fd, bundleOffset, bundleBytes } as const
+    if (location.codec === CODEC_RAW) {
+      this.#addRaw({ ...piece, plainOffset: plainOffset + begin })
+    } else {
+      this.#pieces.push({ ...piece, plainOffset, block: { storedBytes, plainBytes, begin } })
+    }
+    return true
+  }
+
   /** Chunks that lie side by side, in the file and in one bundle, are one piece. */
-  #addBundle(piece: Extract<ReadPiece, { kind: 'bundle' }>): void {
+  #addRaw(piece: Extract<ReadPiece, { kind: 'bundle' }>): void {
     const last = this.#pieces[this.#pieces.length - 1]
     const continues =
       last?.kind === 'bundle' &&
+      last.block === undefined &&
       last.fd === piece.fd &&
       last.bundleOffset === piece.bundleOffset &&
       last.plainOffset + last.length === piece.plainOffset &&
@@ -168,7 +198,7 @@ function openPiece(
   piece: Extract<ReadPiece, { kind: 'bundle' }>,
   bundleKey: (epochId: Uint8Array) => Uint8Array | undefined,
 ): Uint8Array {
-  const { fd, bundleOffset, bundleBytes, plainOffset, length } = piece
+  const { fd, bundleOffset, bundleBytes, plainOffset, length, block } = piece
   const read = (offset: number, size: number): Uint8Array => {
     const bytes = Buffer.allocUnsafe(size)
     const count = fs.readSync(fd, bytes, 0, size, bundleOffset + offset)
@@ -178,5 +208,8 @@ function openPiece(
   const header = parseHeader(read(0, BUNDLE_HEADER_BYTES), bundleBytes)
   const key = bundleKey(header.epochId)
   assert(key !== undefined, 'no key for the epoch of a piece')
-  return readPlain(key, header, read, plainOffset, length)
+  if (block === undefined) return readPlain(key, header, read, plainOffset, length)
+  const stored = readPlain(key, header, read, plainOffset, block.storedBytes)
+  const plain = decompressChunk(CODEC_LZ4, stored, block.plainBytes)
+  return plain.subarray(block.begin, block.begin + length)
 }

@@ -27,12 +27,14 @@ import { sessionAddon } from './addon.ts'
 const ATTR_COLUMNS = 12
 const DIRTY_COLUMNS = 14
 const EVENT_COLUMNS = 5
-const PIECE_COLUMNS = 6
+const PIECE_COLUMNS = 9
 const ROWS_PER_TAKE = 256
 const KEEP_ALIVE_MS = 2 ** 30
 
 const FETCH_RESULTS: readonly FetchResult[] = ['filled', 'stale', 'damaged', 'io-error']
 const STATES: readonly OverlayExtent['state'][] = ['dirty', 'frozen', 'clean']
+
+type BundlePiece = Extract<ReadPiece, { kind: 'bundle' }>
 
 export interface NativeBuffersOptions {
   /** Bytes of dirty memory above which writers wait. */
@@ -254,7 +256,7 @@ export class NativeBuffers implements FileBuffers {
   }
 
   fetch(ino: Ino, epoch: number, pieces: ReadPiece[]): FetchResult | Promise<FetchResult> {
-    const bundles: Extract<ReadPiece, { kind: 'bundle' }>[] = []
+    const bundles: BundlePiece[] = []
     for (const piece of pieces) {
       if (piece.kind === 'bundle') {
         bundles.push(piece)
@@ -268,17 +270,17 @@ export class NativeBuffers implements FileBuffers {
     }
     if (bundles.length === 0) return 'filled'
     if (this.#closed) throw new LatticeError('closed', 'the buffers are closed')
-    const rows = new Float64Array(bundles.length * PIECE_COLUMNS)
-    bundles.forEach((piece, i) => {
-      const { offset, length, fd, bundleOffset, bundleBytes, plainOffset } = piece
-      rows.set([offset, length, fd, bundleOffset, bundleBytes, plainOffset], i * PIECE_COLUMNS)
-    })
-    const id = this.table.fetch(ino, epoch, rows)
+    const id = this.table.fetch(ino, epoch, pieceRows(bundles))
     if (id < 0) return must(FETCH_RESULTS[-1 - id], 'fetch result')
     return new Promise((resolve) => {
       this.#fetches.set(id, resolve)
       this.#keepAlive.ref()
     })
+  }
+
+  setPlaces(ino: Ino, epoch: number, pieces: ReadPiece[]): boolean {
+    const bundles = pieces.filter((piece) => piece.kind === 'bundle')
+    return this.table.setPlaces(ino, epoch, pieceRows(bundles))
   }
 
   /** The key that opens the bundles of an epoch (8-byte id, 32-byte key), for fetch(). */
@@ -341,6 +343,23 @@ export class NativeBuffers implements FileBuffers {
     p[11] = attr.ctimeNsec
     return p
   }
+}
+
+function pieceRows(pieces: readonly BundlePiece[]): Float64Array {
+  const rows = new Float64Array(pieces.length * PIECE_COLUMNS)
+  pieces.forEach((piece, i) => {
+    const at = i * PIECE_COLUMNS
+    rows[at] = piece.offset
+    rows[at + 1] = piece.length
+    rows[at + 2] = piece.fd
+    rows[at + 3] = piece.bundleOffset
+    rows[at + 4] = piece.bundleBytes
+    rows[at + 5] = piece.plainOffset
+    rows[at + 6] = piece.block?.storedBytes ?? 0
+    rows[at + 7] = piece.block?.plainBytes ?? 0
+    rows[at + 8] = piece.block?.begin ?? 0
+  })
+  return rows
 }
 
 function unpackAttr(from: Float64Array, at: number): Attr {

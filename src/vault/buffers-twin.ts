@@ -327,6 +327,11 @@ export class BuffersTwin implements FileBuffers {
     return 'filled'
   }
 
+  /** Every read that lacks something asks. */
+  setPlaces(): boolean {
+    return false
+  }
+
   fail(ino: Ino, offset: number, length: number, errno: number): void {
     const node = this.#nodes.get(ino)
     if (node === undefined) return

@@ -76,7 +76,7 @@ export interface FrozenJob {
 /** One piece of a read plan: where the bytes of [offset, offset + length) of a file come from. */
 export type ReadPiece =
   | {
-      /** A raw (uncompressed) stretch of a sealed bundle, to be read and opened off the loop. */
+      /** A stretch of a sealed bundle, to be read and opened off the loop. */
       kind: 'bundle'
       offset: number
       length: number
@@ -85,11 +85,20 @@ export type ReadPiece =
       /** Where the bundle starts in that file, and its sealed size, both in bytes. */
       bundleOffset: number
       bundleBytes: number
-      /** Where the stretch starts in the bundle's plaintext. */
+      /** Where the stretch starts in the bundle's plaintext; with `block`, where that starts. */
       plainOffset: number
+      /** The stretch lies in a chunk that is stored as one LZ4 block. */
+      block?: PackedBlock
     }
   | { kind: 'bytes'; offset: number; bytes: Uint8Array }
   | { kind: 'hole'; offset: number; length: number }
+
+export interface PackedBlock {
+  storedBytes: number
+  /** Of the chunk that it inflates to, and where the stretch starts in it. */
+  plainBytes: number
+  begin: number
+}
 
 /** How a fetch ended: filled; refused because the base moved on (plan again); or failed. */
 export type FetchResult = 'filled' | 'stale' | 'damaged' | 'io-error'
@@ -168,6 +177,10 @@ export interface FileBuffers {
   /** Runs a read plan and fills what it brings: at once when the bytes are at hand, else off the
    *  loop. Throws, or rejects, when a piece is impossible. */
   fetch(ino: Ino, epoch: number, pieces: ReadPiece[]): FetchResult | Promise<FetchResult>
+  /** Where base content of an open file lies, for reads that then need not be asked for. A hint:
+   *  what is not absent stays, a stale epoch is ignored, and the table may forget it. Only pieces
+   *  of bundles; their descriptors need not stay open. False: there is no room for more. */
+  setPlaces(ino: Ino, epoch: number, pieces: ReadPiece[]): boolean
   /** Readers waiting for a part of the range get this errno (positive). */
   fail(ino: Ino, offset: number, length: number, errno: number): void
   /** The next FLUSH or FSYNC of this ino reports the errno, once. */

@@ -49,6 +49,8 @@ export interface ContentStore {
   plan(working: WorkingContent, offset: number, length: number): Promise<ReadPlan>
   /** As plan(), at once, or undefined when it would have to wait. */
   planNow(working: WorkingContent, offset: number, length: number): ReadPlan | undefined
+  /** What of the range lies in packs, as pieces of bundles that ascend; the rest is left out. */
+  places(working: WorkingContent, offset: number, length: number): Promise<ReadPlan>
   /** Copies a range by reference from one working content to another. */
   copyRange(
     source: WorkingContent,

@@ -3,14 +3,17 @@
 // A fetch is: read the epoch, plan, fetch, release the plan. 'stale' means that the base moved on
 // meanwhile: planned again. A fetch that cannot succeed is tried again in smaller parts, so that
 // damage is told to who reads it; a part that cannot fails, so that every reader is answered.
-// Ranges in `file.fetching` are on their way and are not asked for twice.
+// Ranges in `file.fetching` are on their way and are not asked for twice; but what came may have
+// been dropped again before the fetch has ended, so that a reader asks for it in between:
+// `file.late` is looked at again.
 // Sequential readers get growing windows ahead. At most FETCHES_MAX run at once; the rest queue.
 // Used by Files alone.
 
 import { LatticeError } from '../util/errors.ts'
-import type { FetchResult, FileBuffers, Ino, ReadPiece } from './buffers.ts'
-import type { ContentStore, ReadPlan } from './content.ts'
+import type { FetchResult, Ino, ReadPiece } from './buffers.ts'
+import type { ReadPlan } from './content.ts'
 import type { OpenFile } from './open-file.ts'
+import { PlaceTeller, type TellerPorts } from './place-teller.ts'
 
 const FETCHES_MAX = 8
 const FETCH_BYTES = 1024 * 1024
@@ -21,9 +24,7 @@ const WINDOW_MAX_BYTES = 8 * 1024 * 1024
 /** Content up to this size is put into the buffers at open, when that needs no waiting. */
 export const PREFILL_MAX_BYTES = 64 * 1024
 
-export interface ReaderPorts {
-  content: ContentStore
-  buffers: FileBuffers
+export interface ReaderPorts extends TellerPorts {
   toErrno: (error: unknown, operation: string, ino: number) => number
 }
 
@@ -41,12 +42,14 @@ interface Begun {
 export class FileReader {
   readonly #ports: ReaderPorts
   readonly #idle: (file: OpenFile) => void
+  readonly #teller: PlaceTeller
   #queue: (() => Promise<void>)[] = []
   #fetches = 0
 
   constructor(ports: ReaderPorts, idle: (file: OpenFile) => void) {
     this.#ports = ports
     this.#idle = idle
+    this.#teller = new PlaceTeller(ports)
   }
 
   /** A reader waits for [offset, offset + length). */
@@ -55,13 +58,14 @@ export class FileReader {
     const asked = { begin: offset, end: offset + length }
     if (!sequential) {
       file.windowBytes = 0
-      if (!this.#atOnce(file, asked)) this.#schedule(file, asked)
+      if (!this.#atOnce(file, asked)) this.#schedule(file, asked, asked)
+      this.#teller.missed(file, offset)
       return
     }
     const window = file.windowBytes * 2
     file.windowBytes = Math.min(Math.max(window, WINDOW_MIN_BYTES), WINDOW_MAX_BYTES)
     const end = Math.min(offset + file.windowBytes, sizeBytes)
-    this.#schedule(file, { begin: offset, end: Math.max(asked.end, end) })
+    this.#schedule(file, { begin: offset, end: Math.max(asked.end, end) }, asked)
   }
 
   /**
@@ -110,7 +114,8 @@ export class FileReader {
     }
     if (plan === undefined || plan.pieces.some((piece) => piece.kind === 'bundle')) {
       plan?.release()
-      this.#schedule(file, { begin: 0, end: sizeBytes })
+      const whole = { begin: 0, end: sizeBytes }
+      this.#schedule(file, whole, whole)
       return
     }
     for (const piece of plan.pieces) {
@@ -120,7 +125,12 @@ export class FileReader {
     plan.release()
   }
 
-  #schedule(file: OpenFile, wanted: Range): void {
+  /** `asked`: the part of it that a reader waits for. */
+  #schedule(file: OpenFile, wanted: Range, asked: Range): void {
+    for (const { begin, end } of file.fetching) {
+      const part = { begin: Math.max(begin, asked.begin), end: Math.min(end, asked.end) }
+      if (part.begin < part.end) file.late.push(part)
+    }
     for (const range of subtract(wanted, file.fetching)) {
       for (let begin = range.begin; begin < range.end; begin += FETCH_BYTES) {
         const part = { begin, end: Math.min(range.end, begin + FETCH_BYTES) }
@@ -158,6 +168,7 @@ export class FileReader {
       else buffers.fail(file.ino, range.begin, length, errno)
     } finally {
       file.fetching = file.fetching.filter((other) => other !== range)
+      this.#lookAgain(file, range)
       this.#idle(file)
     }
   }
@@ -167,6 +178,16 @@ export class FileReader {
       const part = { begin, end: Math.min(range.end, begin + FAIL_BYTES_MAX) }
       file.fetching.push(part)
       this.#queue.push(async () => this.#fetch(file, part))
+    }
+  }
+
+  /** The range was fetched; who asked for a part of it since may still lack it. */
+  #lookAgain(file: OpenFile, { begin, end }: Range): void {
+    const late = file.late
+    file.late = []
+    for (const part of late) {
+      if (part.begin >= end || part.end <= begin) file.late.push(part)
+      else if (this.#isAbsent(file.ino, part)) this.#schedule(file, part, part)
     }
   }
 

@@ -49,6 +49,8 @@ export class OpenFile {
   dirtySinceMs: number | undefined
   /** Ranges being fetched, unordered. */
   fetching: { begin: number; end: number }[] = []
+  /** Asked for while they were being fetched: looked at again when that has ended. */
+  late: { begin: number; end: number }[] = []
   windowBytes = 0
 
   constructor(ino: Ino, working: WorkingContent, attr: Attr) {

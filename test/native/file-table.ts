@@ -13,6 +13,10 @@ import { CODEC_RAW } from '../../src/chunks/compress.ts'
 import { addonPath } from '../../src/crypto/native.ts'
 import { NativeBuffers } from '../../src/fuse/native-buffers.ts'
 import type { Ino, ReadPiece } from '../../src/vault/buffers.ts'
+import type { ContentStore, WorkingContent } from '../../src/vault/content.ts'
+import { FileReader } from '../../src/vault/file-reader.ts'
+import { OpenFile } from '../../src/vault/open-file.ts'
+import type { Clock } from '../../src/vault/ports.ts'
 
 const GIB = 1024 ** 3
 
@@ -170,6 +174,51 @@ void t.test('fetch: damage is a result', async (test) => {
   test.equal(await buffers.fetch(3 as Ino, epoch, [{ ...whole, fd: 9999 }]), 'io-error')
   test.equal(await buffers.fetch(3 as Ino, epoch, [{ ...whole, fd }]), 'filled')
   test.same(buffers.read(3 as Ino, 0, 4096), bytes.subarray(0, 4096))
+})
+
+void t.test('what came and went before its fetch had ended is fetched again', async (test) => {
+  const ino = 3 as Ino
+  const { buffers, bytes, piece } = packedFile(test, ino)
+  const plan = (_: unknown, offset: number, length: number) => ({
+    pieces: [piece(offset, Math.min(length, bytes.length - offset))],
+    release: () => undefined,
+  })
+  const content = { planNow: plan, plan } as unknown as ContentStore
+  const file = new OpenFile(ino, { sizeBytes: bytes.length } as WorkingContent, EMPTY)
+  const toErrno = () => 5
+  const clock = {} as Clock
+  const reader = new FileReader({ content, buffers, clock, toErrno }, () => undefined)
+  const more = [() => undefined, () => undefined] as const
+  buffers.listen({
+    need: (_, offset, length) => reader.need(file, offset, length, true),
+    dirty: more[0], full: more[0], flush: more[0], released: more[0], pressure: more[1],
+    forgotten: more[0],
+  })
+  const come = async (): Promise<Uint8Array> => {
+    for (let i = 0; i < 1000; i++) {
+      const found = buffers.read(ino, 0, 10)
+      if (found !== undefined) return found
+      await new Promise((resolve) => setTimeout(resolve, 2))
+    }
+    throw new Error('it never came')
+  }
+  // A fetch of which one part has come, and the other takes long.
+  const fetch = buffers.fetch.bind(buffers)
+  let end: () => void = () => undefined
+  const ended = new Promise<void>((resolve) => (end = resolve))
+  buffers.fetch = async (...args) => {
+    const result = await fetch(...args)
+    await ended
+    return result
+  }
+  test.same(await come(), bytes.subarray(0, 10))
+  buffers.table.setLimits(GIB, 0) // it is dropped
+  test.equal(buffers.read(ino, 0, 10), undefined)
+  buffers.drain()
+  buffers.table.setLimits(GIB, GIB)
+  buffers.fetch = fetch
+  end()
+  test.same(await come(), bytes.subarray(0, 10))
 })
 
 void t.test('a worker reads what is frozen, and may end at any time', async (test) => {

@@ -1,4 +1,4 @@
-// The fake-kernel test again, with the addon built under AddressSanitizer (with UndefinedBehavior)
+// The fake-kernel tests again, with the addon built under AddressSanitizer (with UndefinedBehavior)
 // and under ThreadSanitizer. Node itself is not instrumented: of the reports only those count in
 // which the addon makes one of the accesses. Skipped, with the reason, where the runtime is
 // missing.
@@ -53,7 +53,7 @@ function ownReports(output: string): string[] {
   })
 }
 
-const TEST = ['--import', 'tsx', 'test/native/session.ts']
+const TESTS = ['session', 'places'].map((name) => ['--import', 'tsx', `test/native/${name}.ts`])
 
 // Two builds of the addon come before the tests.
 t.setTimeout(400_000)
@@ -65,15 +65,17 @@ void t.test('AddressSanitizer', { timeout: 400_000, skip: noAsan }, async (test)
   const built = await run('sh', ['native/build.sh'], { LATTICE_SANITIZE: 'address' })
   if (built.code !== 0) test.comment(built.output)
   test.equal(built.code, 0, 'it builds')
-  const { code, output } = await run(process.execPath, TEST, {
-    LD_PRELOAD: asan,
-    LATTICE_ADDON: `${ROOT}native/build/lattice-asan.node`,
-    ASAN_OPTIONS: 'detect_leaks=0:abort_on_error=0',
-    UBSAN_OPTIONS: 'print_stacktrace=1',
-  })
-  if (code !== 0) test.comment(output.slice(-4000))
-  test.equal(code, 0)
-  test.notMatch(output, /AddressSanitizer|runtime error/)
+  for (const args of TESTS) {
+    const { code, output } = await run(process.execPath, args, {
+      LD_PRELOAD: asan,
+      LATTICE_ADDON: `${ROOT}native/build/lattice-asan.node`,
+      ASAN_OPTIONS: 'detect_leaks=0:abort_on_error=0',
+      UBSAN_OPTIONS: 'print_stacktrace=1',
+    })
+    if (code !== 0) test.comment(output.slice(-4000))
+    test.equal(code, 0)
+    test.notMatch(output, /AddressSanitizer|runtime error/)
+  }
 })
 
 const noTsan = tsan === '' && 'no libtsan'
@@ -81,12 +83,14 @@ void t.test('ThreadSanitizer', { timeout: 400_000, skip: noTsan }, async (test) 
   const built = await run('sh', ['native/build.sh'], { LATTICE_SANITIZE: 'thread' })
   if (built.code !== 0) test.comment(built.output)
   test.equal(built.code, 0, 'it builds')
-  const { code, output } = await run(process.execPath, TEST, {
-    LD_PRELOAD: tsan,
-    LATTICE_ADDON: `${ROOT}native/build/lattice-tsan.node`,
-    TSAN_OPTIONS: 'report_signal_unsafe=0:exitcode=0',
-  })
-  if (code !== 0) test.comment(output.slice(-4000))
-  test.equal(code, 0)
-  test.same(ownReports(output), [])
+  for (const args of TESTS) {
+    const { code, output } = await run(process.execPath, args, {
+      LD_PRELOAD: tsan,
+      LATTICE_ADDON: `${ROOT}native/build/lattice-tsan.node`,
+      TSAN_OPTIONS: 'report_signal_unsafe=0:exitcode=0',
+    })
+    if (code !== 0) test.comment(output.slice(-4000))
+    test.equal(code, 0)
+    test.same(ownReports(output), [])
+  }
 })

@@ -215,6 +215,9 @@ export class FlatBuffers implements port.FileBuffers {
     }
     return 'filled'
   }
+  setPlaces(): boolean {
+    return false
+  }
   fail(ino: Ino, offset: number, length: number): void {
     const { asked } = this.#file(ino)
     for (let at = offset; at < offset + length; at++) asked[at] = false
