@@ -103,8 +103,7 @@ export class FoldRecords {
 
   /** A variant that the view shows becomes a file: the ino stays, ops say what it is. */
   #makeReal(variant: NodeRecord, record: NodeRecord): void {
-    this.#view.leaveVariant(variant)
-    const shown = this.#pass.find(variant.node) ?? variant
+    const shown = this.#view.leaveVariant(variant)
     this.#view.entries.count(shown, -1)
     record.ino = shown.ino
     record.generation = shown.generation

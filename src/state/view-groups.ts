@@ -37,6 +37,8 @@ export interface Work {
   /** What it is to show. */
   next: { shown: GroupShown; item: Item | undefined }[]
   skipped: Name[]
+  /** Some node has heads that lost, shown or equal to what is. */
+  hasVariants: boolean
 }
 
 const NO_GROUPS: ReadonlyMap<Name, Work> = new Map()
@@ -79,7 +81,7 @@ export class ViewGroups {
     const stored = store.group(dir, name)
     const work: Work = {
       dir, name, stored, claims: [...stored?.claims ?? []], was: [...stored?.shown ?? []],
-      next: [], skipped: [],
+      next: [], skipped: [], hasVariants: false,
     }
     this.#add(work)
     const entry = store.entry(dir, name)
@@ -209,7 +211,7 @@ export class ViewGroups {
     const { dir, name, claims, stored } = work
     const items = work.next.filter((one) => one.item !== undefined)
     const shown = items.map((one) => one.shown)
-    const isGroup = claims.length > 1 || shown.some((one) => one.kind === 'variant')
+    const isGroup = claims.length > 1 || (claims.length === 1 && work.hasVariants)
     if (isGroup) {
       store.putGroup(dir, name, { claims, shown, skipped: work.skipped })
       for (const { node } of claims) this.#setGrouped(this.#pass.get(node), true)
@@ -293,7 +295,9 @@ class Naming {
       if (record.kind === KIND_DIRECTORY) directory = this.#pass.body(record)
       else links.push({ record, link: linkOf(record, indexOfLink(record, link)) })
     }
-    const items = distinctItems(itemsOf(links))
+    const all = itemsOf(links)
+    work.hasVariants = all.some((item) => item.kind === 'variant')
+    const items = distinctItems(all)
     work.next = []
     work.skipped = []
     if (directory !== undefined) {

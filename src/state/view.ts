@@ -60,11 +60,13 @@ export class View {
     if (linkOf(record, at).wanted) this.#unclaim(record, at)
   }
 
-  /** A shown variant, about to become a file of its own: its entry goes. Not to be edited before. */
-  leaveVariant(record: NodeRecord): void {
-    const { shown, shownParent, name } = linkOf(record, 0)
+  /** A shown variant, about to become a file of its own: its entry goes. */
+  leaveVariant(found: NodeRecord): NodeRecord {
+    const { shownParent, name } = linkOf(found, 0)
     this.#groups.load(shownParent, name)
-    if (shown) this.entries.takeDown(record, 0)
+    const record = this.#pass.edit(found)
+    this.entries.takeDown(record, 0)
+    return record
   }
 
   /** What a node shows besides its name may have changed, or how it compares with others. */
