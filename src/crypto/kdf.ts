@@ -27,8 +27,12 @@ export type KdfLabel =
   | 'lattice/0/recovery-box'
   | 'lattice/0/recovery-sign'
   | 'lattice/0/recovery-topic'
-  // From a commitment to K_e
+  // Commitments to the keys of an epoch: under K_e and under K_ctl
   | 'lattice/0/epoch-commit'
+  | 'lattice/0/control-commit'
+  // From H_e and from K_ctl: seal the keys of the epochs before
+  | 'lattice/0/chain'
+  | 'lattice/0/control-chain'
 
 const LABEL_BYTES = new Map<KdfLabel, Uint8Array>()
 
@@ -51,9 +55,17 @@ export function bundleKey(epochKey: Uint8Array): Secret {
   return deriveKey(epochKey, 'lattice/0/bundle')
 }
 
-/** The public commitment to K_e that an epoch op carries, 32 bytes. */
-export function epochCommitment(epochKey: Uint8Array): Buffer {
-  return blake3Keyed(epochKey, labelBytes('lattice/0/epoch-commit'))
+/** The public commitment to K_e and H_e that an epoch op carries, 32 bytes. */
+export function epochCommitment(
+  epochKey: Uint8Array,
+  historyKey: Uint8Array = EMPTY_BYTES,
+): Buffer {
+  return blake3Keyed(epochKey, labelBytes('lattice/0/epoch-commit'), historyKey)
+}
+
+/** The one to K_ctl and K_topic, which blind members check. */
+export function controlCommitment(controlKey: Uint8Array, topicKey: Uint8Array): Buffer {
+  return blake3Keyed(controlKey, labelBytes('lattice/0/control-commit'), topicKey)
 }
 
 function labelBytes(label: KdfLabel): Uint8Array {

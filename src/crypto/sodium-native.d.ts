@@ -62,6 +62,13 @@ declare module 'sodium-native' {
     ): boolean
 
     crypto_box_seed_keypair(publicKey: Uint8Array, secretKey: Uint8Array, seed: Uint8Array): void
+    crypto_box_easy(
+      sealed: Uint8Array,
+      plain: Uint8Array,
+      nonce: Uint8Array,
+      publicKey: Uint8Array,
+      secretKey: Uint8Array,
+    ): void
     crypto_box_seal(sealed: Uint8Array, plain: Uint8Array, publicKey: Uint8Array): void
     crypto_box_seal_open(
       plain: Uint8Array,

@@ -11,13 +11,15 @@
 // Every secret lies in guarded memory from creation to wipeVaultKeys().
 
 import { assert } from '../util/assert.ts'
-import { copyBytes, equalBytes, utf8 } from '../util/bytes.ts'
+import { copyBytes, equalBytes, isZero, utf8 } from '../util/bytes.ts'
 import { ByteReader, ByteWriter } from '../util/byte-cursor.ts'
 import { LatticeError } from '../util/errors.ts'
+import { blake2b } from './hash.ts'
 import { PHRASE_ENTROPY_BYTES, recoveryKeys } from './phrase.ts'
-import { randomBytes, randomSecret } from './random.ts'
+import { randomSecret } from './random.ts'
 import { newSecret, secretFrom, wipe } from './secret.ts'
 import type { Secret } from './secret.ts'
+import { boxKeyPair, signKeyPair } from './sign.ts'
 
 export const VAULT_ID_BYTES = 16
 export const EPOCH_ID_BYTES = 8
@@ -32,9 +34,9 @@ const EPOCH_BYTES = EPOCH_ID_BYTES + EPOCH_SECRETS.length * 32
 export type EpochKeys = {
   /** 8 bytes: the hash of the op that made the epoch. */
   epochId: Uint8Array
-  /** K_e: K_op and K_bundle come from it (kdf.ts). */
+  /** K_e: K_op and K_bundle come from it (kdf.ts). Zeros on a blind device: isBlind(). */
   epochKey: Secret
-  /** H_e: opens the chain to earlier epochs. */
+  /** H_e: opens the chain to earlier epochs. Zeros on a blind device. */
   historyKey: Secret
   /** K_ctl: seals control batches; blind members have it too. */
   controlKey: Secret
@@ -67,8 +69,8 @@ export function newVaultKeys(name: string): VaultKeys {
   assertName(name)
   const recoveryEntropy = randomSecret(PHRASE_ENTROPY_BYTES)
   const recovery = recoveryKeys(recoveryEntropy)
-  const keys = {
-    vaultId: randomBytes(VAULT_ID_BYTES),
+  const keys: VaultKeys = {
+    vaultId: new Uint8Array(VAULT_ID_BYTES),
     name,
     signSeed: randomSecret(),
     boxSeed: randomSecret(),
@@ -82,7 +84,32 @@ export function newVaultKeys(name: string): VaultKeys {
   }
   wipe(recovery.box.secretKey)
   wipe(recovery.sign.secretKey)
+  keys.vaultId = newVaultId(keys)
   return keys
+}
+
+/**
+ * The id of the vault that a device with these keys creates: the four public keys of its genesis
+ * decide it, so that a genesis by anybody else bears another id.
+ */
+export function vaultIdOf(
+  deviceSignKey: Uint8Array,
+  deviceBoxKey: Uint8Array,
+  recoveryBoxKey: Uint8Array,
+  recoverySignKey: Uint8Array,
+): Uint8Array {
+  const label = utf8('lattice/0/vault')
+  const hash = blake2b(32, label, deviceSignKey, deviceBoxKey, recoveryBoxKey, recoverySignKey)
+  return copyBytes(hash, 0, VAULT_ID_BYTES)
+}
+
+/** vaultIdOf() for keys that are to create a vault. */
+export function newVaultId(keys: VaultKeys): Uint8Array {
+  const sign = signKeyPair(keys.signSeed)
+  const box = boxKeyPair(keys.boxSeed)
+  wipe(sign.secretKey)
+  wipe(box.secretKey)
+  return vaultIdOf(sign.publicKey, box.publicKey, keys.recoveryBoxKey, keys.recoverySignKey)
 }
 
 /** Fresh random keys for an epoch whose id is known (or will be set by the caller). */
@@ -99,6 +126,39 @@ export function newEpochKeys(epochId: Uint8Array): EpochKeys {
 
 export function findEpoch(keys: VaultKeys, epochId: Uint8Array): EpochKeys | undefined {
   return keys.epochs.find((epoch) => equalBytes(epoch.epochId, epochId))
+}
+
+/** Whether only K_ctl and K_topic of the epoch are known. */
+export function isBlind(epoch: EpochKeys): boolean {
+  return isZero(epoch.epochKey)
+}
+
+/**
+ * Adds an epoch and takes ownership. One that is there already stays, and the given one is wiped;
+ * but a blind one gives way to one with all keys. The last one goes on sealing.
+ */
+export function putEpoch(keys: VaultKeys, epoch: EpochKeys): void {
+  const index = keys.epochs.findIndex((other) => equalBytes(other.epochId, epoch.epochId))
+  const old = keys.epochs[index]
+  if (old === epoch) return
+  if (old === undefined) {
+    keys.epochs.splice(Math.max(0, keys.epochs.length - 1), 0, epoch)
+    return
+  }
+  const isBetter = isBlind(old) && !isBlind(epoch)
+  if (isBetter) keys.epochs[index] = epoch
+  wipeEpoch(isBetter ? old : epoch)
+}
+
+/** From now on this epoch seals: it becomes the last one. Throws 'missing-key'. */
+export function makeCurrent(keys: VaultKeys, epochId: Uint8Array): void {
+  const epoch = findEpoch(keys, epochId)
+  if (epoch === undefined) throw new LatticeError('missing-key', 'no keys for this epoch')
+  keys.epochs = [...keys.epochs.filter((other) => other !== epoch), epoch]
+}
+
+export function wipeEpoch(epoch: EpochKeys): void {
+  for (const field of EPOCH_SECRETS) wipe(epoch[field])
 }
 
 /** The epoch that seals now. Throws 'missing-key' before genesis. */
@@ -173,7 +233,7 @@ export function decodeVaultKeys(bytes: Uint8Array): VaultKeys {
 export function wipeVaultKeys(keys: VaultKeys): void {
   for (const field of SECRETS) wipe(keys[field])
   if (keys.recoveryEntropy !== undefined) wipe(keys.recoveryEntropy)
-  for (const epoch of keys.epochs) for (const field of EPOCH_SECRETS) wipe(epoch[field])
+  for (const epoch of keys.epochs) wipeEpoch(epoch)
 }
 
 function assertName(name: string): Uint8Array {

@@ -43,6 +43,18 @@ export type RejectRule =
   | 'content-range' // a stretch outside its chunk
   | 'content-depth'
   | 'tag-order'
+  // Control ops
+  | 'control-kind' // not one of those that this version knows
+  | 'control-form' // a variant of a control op that does not exist
+  | 'control-role'
+  | 'log-count'
+  | 'log-order' // not ascending by log, or twice
+  | 'log-hash' // a tree hash at length 0
+  | 'box-size'
+  | 'box-order' // not ascending by box key, or twice
+  | 'epoch-parents' // none, too many, not ascending, or twice
+  | 'serial'
+  | 'batch-range' // an empty range of batches
   // Envelope
   | 'envelope-short'
   | 'envelope-version'
