@@ -85,7 +85,7 @@ function sortOf(message: string): string {
   const text = message.replace(/^(refold: |event \d+: )+/, '')
   const field = /^node [0-9a-f]+: (\w+)/.exec(text)?.[1]
   if (field !== undefined) return `node ${field}`
-  return /^\/.*?( is| has| needs|: \w+)/.exec(text)?.[1] ?? text.slice(0, 40).replaceAll(/[0-9a-f]{6,}/g, '')
+  return /^\/.*?( is| has| needs|: \w+)/.exec(text)?.[1] ?? text.slice(0, 40).replaceAll(/[0-9a-f]{6,}|[0-9]/g, '')
 }
 
 function eventText(event: ReplicaEvent, i: number): string {
