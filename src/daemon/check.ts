@@ -14,8 +14,9 @@ import type { ChunkId, Content } from '../ops/types.ts'
 import { must } from '../util/assert.ts'
 import { LatticeError } from '../util/errors.ts'
 import type { Ino } from '../vault/buffers.ts'
+import { openState } from '../vault/engine-core.ts'
 import { JournalReplay, decodeResume } from '../vault/journal-replay.ts'
-import { replay, settle } from '../vault/rebuild.ts'
+import { replayInto, settle } from '../vault/rebuild.ts'
 import { isDamage, isFromLmdb } from './damage.ts'
 import type { Engine } from './engine.ts'
 
@@ -82,19 +83,25 @@ class Check {
       const twin = await this.#emptyIndex(directory)
       try {
         const marks = () => packs.marks()
+        let looseCount = 0
         const source = new JournalReplay({
           journal,
-          keys: keys.journalKeys,
-          loose,
-          chunks: twin.chunks,
+          keys: keys.coreKeys,
+          loose: ({ position, payload }) => {
+            const { id, location } = loose.open(position, payload)
+            twin.chunks.put(id, location)
+            looseCount++
+          },
           resume: undefined,
           through: decodeResume(resume).batchesThrough,
           marks,
         })
-        const { batches, ops } = await replay(twin, source, keys.author)
+        const own = keys.author
+        const { applier, fold } = openState({ index: twin, journal, keys: keys.coreKeys })
+        const { batches, ops } = await replayInto({ index: twin, source, applier, fold, own })
         this.#counts['journalBatches'] = batches
         this.#counts['journalOps'] = ops
-        this.#counts['looseChunks'] = source.looseCount
+        this.#counts['looseChunks'] = looseCount
         await settle(twin, journal.end.position, keys.author, resume)
         if (twin.stateHash() !== expected) {
           const message = 'the state in the index differs from the journal: delete it to rebuild'

@@ -12,12 +12,15 @@ import type { AuthorId } from '../ops/types.ts'
 import { must } from '../util/assert.ts'
 import { toHex } from '../util/bytes.ts'
 import { authorOf } from '../vault/create.ts'
-import type { JournalKeys } from '../vault/journal-batch.ts'
+import type { CoreKeys } from '../vault/engine-core.ts'
+import type { EpochSeal } from '../vault/ports.ts'
 
 interface Epoch {
   epochId: Uint8Array
   opKey: Secret
   bundleKey: Secret
+  /** The key ring's own. */
+  controlKey: Secret
 }
 
 export class EngineKeys {
@@ -28,7 +31,7 @@ export class EngineKeys {
   readonly journalKey: Secret
   readonly indexValueKey: Secret
   readonly indexHashKey: Secret
-  readonly journalKeys: JournalKeys
+  readonly coreKeys: CoreKeys
   readonly #vault: VaultKeys
   readonly #nodeKey: Secret
   readonly #epochs = new Map<string, Epoch>()
@@ -43,22 +46,25 @@ export class EngineKeys {
     this.journalKey = deriveKey(vault.databaseKey, 'lattice/0/local-journal')
     this.indexValueKey = deriveKey(vault.databaseKey, 'lattice/0/db-value')
     this.indexHashKey = deriveKey(vault.databaseKey, 'lattice/0/db-index')
-    for (const { epochId, epochKey } of vault.epochs) {
-      const epoch = { epochId, opKey: opKey(epochKey), bundleKey: bundleKey(epochKey) }
+    for (const { epochId, epochKey, controlKey } of vault.epochs) {
+      const derived = { opKey: opKey(epochKey), bundleKey: bundleKey(epochKey) }
+      const epoch = { epochId, controlKey, ...derived }
       this.#epochs.set(toHex(epochId), epoch)
     }
     currentEpoch(vault)
-    this.journalKeys = {
+    this.coreKeys = {
       vaultId: vault.vaultId,
       author: this.author,
       ids: this.ids,
+      current: () => this.currentEpoch(),
       opKey: (epochId) => this.#epochs.get(toHex(epochId))?.opKey,
+      controlKey: (epochId) => this.#epochs.get(toHex(epochId))?.controlKey,
       localKey: this.journalKey,
     }
   }
 
   /** The epoch that seals now. */
-  currentEpoch(): { epochId: Uint8Array; opKey: Uint8Array } {
+  currentEpoch(): EpochSeal {
     return this.#current()
   }
 

@@ -23,17 +23,16 @@ import { Journal } from '../journal/journal.ts'
 import { NodeDisk } from '../journal/node-disk.ts'
 import type { AuthorId } from '../ops/types.ts'
 import { isLatticeError } from '../util/errors.ts'
-import { CHECKPOINT_CHANGES, Checkpointer } from '../vault/checkpoint.ts'
-import { Committer } from '../vault/committer.ts'
+import type { Checkpointer } from '../vault/checkpoint.ts'
+import type { Committer } from '../vault/committer.ts'
+import { EngineCore } from '../vault/engine-core.ts'
 import { Files } from '../vault/files.ts'
-import { CommitCuts, JournalReplay } from '../vault/journal-replay.ts'
 import { decodeResume, encodeResume, settledMarks } from '../vault/journal-replay.ts'
 import type { Resume } from '../vault/journal-replay.ts'
-import { LiveTree } from '../vault/live-tree.ts'
-import type { OperationQueue } from '../vault/live-tree.ts'
+import type { LiveTree } from '../vault/live-tree.ts'
 import { DirectoryLock } from '../vault/lock.ts'
 import { JOURNAL_START } from '../vault/ports.ts'
-import { replay, settle } from '../vault/rebuild.ts'
+import { settle } from '../vault/rebuild.ts'
 import { SystemClock, SystemRandom } from './clock.ts'
 import { EngineKeys } from './engine-keys.ts'
 import { IndexHealth } from './index-health.ts'
@@ -76,6 +75,7 @@ export class Engine {
   readonly packs: PackStore
   readonly loose: JournalLoose
   readonly content: SealedContentStore
+  readonly core: EngineCore
   readonly committer: Committer
   readonly checkpointer: Checkpointer
   readonly tree: LiveTree
@@ -94,12 +94,13 @@ export class Engine {
     this.journal = parts.journal
     this.packs = parts.packs
     this.loose = parts.loose
-    this.report = parts.report
+    this.report = { ...live.core.replayed, rebuilt: parts.rebuilt, bundles: parts.bundles }
     this.content = parts.content
     this.buffers = parts.buffers
-    this.committer = live.committer
-    this.checkpointer = live.checkpointer
-    this.tree = live.tree
+    this.core = live.core
+    this.committer = live.core.committer
+    this.checkpointer = live.core.checkpointer
+    this.tree = live.core.tree
     this.files = live.files
     this.fileSystem = live.fileSystem
     this.#closers = closers
@@ -111,7 +112,7 @@ export class Engine {
     const closers: Closer[] = []
     try {
       const stored = await openStored(options, closers)
-      const live = startLive(options, stored, closers)
+      const live = await startLive(options, stored, closers)
       return new Engine(stored, live, closers)
     } catch (error) {
       await closeAll(closers).catch((late: unknown) => {
@@ -155,13 +156,13 @@ interface Stored {
   content: SealedContentStore
   buffers: NativeBuffers
   clock: SystemClock
-  report: OpenReport
+  rebuilt: string | undefined
+  /** Read from packs to bring the index up to them. */
+  bundles: number
 }
 
 interface Live {
-  committer: Committer
-  checkpointer: Checkpointer
-  tree: LiveTree
+  core: EngineCore
   files: Files
   fileSystem: FileSystem
 }
@@ -213,33 +214,9 @@ async function openStored(options: EngineOptions, closers: Closer[]): Promise<St
     await content.close()
     buffers.close()
   })
+  const bundles = await catchUpPacks(index, content, keys.author, resume)
   const stored = { state, health, keys, index, journal, packs, loose, content, buffers, clock }
-  const report = await catchUp(stored, resume, rebuilt, options.readOnly)
-  if (rebuilt !== undefined) health.renewed()
-  return { ...stored, report }
-}
-
-/** Brings the index up to what packs and journal hold. */
-async function catchUp(
-  stored: Omit<Stored, 'report'>,
-  resume: Resume | undefined,
-  rebuilt: string | undefined,
-  readOnly: boolean,
-): Promise<OpenReport> {
-  const { index, journal, packs, loose, content, keys } = stored
-  const { author, journalKeys } = keys
-  const { chunks } = index
-  const bundles = await catchUpPacks(index, content, author, resume)
-  const marks = () => packs.marks()
-  const source = new JournalReplay({ journal, keys: journalKeys, loose, chunks, resume, marks })
-  const { batches, ops } = await replay(index, source, author, journal.durableEnd)
-  if (index.changes >= CHECKPOINT_CHANGES && !readOnly) {
-    await journal.flush() // what the index names must be durable before it
-    const { position, sequence } = journal.end
-    const here = encodeResume({ sequence, batchesThrough: sequence - 1, marks: marks() })
-    await settle(index, position, author, here)
-  }
-  return { rebuilt, batches, ops, bundles }
+  return { ...stored, rebuilt, bundles }
 }
 
 /**
@@ -304,47 +281,15 @@ function openJournal(options: EngineOptions, index: LmdbIndex): Promise<Journal>
   })
 }
 
-/** What changes while the vault is used. */
-function startLive(options: EngineOptions, stored: Stored, closers: Closer[]): Live {
-  const { journal, content, index, keys, clock, buffers, packs, state } = stored
-  const { vaultId } = options.vaultKeys
-  const { author } = keys
-  const own = index.store.meta.authors.get(author)
-  const committer = new Committer({
-    journal,
-    content,
-    clock,
-    random: new SystemRandom(),
-    vaultId,
-    author,
-    epoch: () => keys.currentEpoch(),
-    localKey: keys.journalKey,
-    nextSeq: own?.length ?? 0,
-    lastTime: { ms: own?.ms ?? 0, counter: own?.counter ?? 0 },
-  })
-  let isClosing = false
-  const marks = () => (isClosing ? packs.marks() : settledMarks(packs.marks()))
-  const checkpointer = new Checkpointer({
-    index,
-    commits: new CommitCuts(committer, journal, marks),
-    content,
-    author,
-    clock,
-    onTrouble: (error) => options.log.error(loggable(error), 'a checkpoint failed'),
-  })
-  closers.push(() => committer.close())
-  closers.push(async () => {
-    isClosing = true
-    if (!options.readOnly) await checkpointer.close()
-  })
-  const tree = new LiveTree({
-    store: index.store,
-    queue: watched(committer, checkpointer),
-    ids: keys.ids,
-    author,
-    clock,
-    owner: { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 },
-  })
+/** What changes while the vault is used; the journal is replayed first. */
+async function startLive(
+  options: EngineOptions, stored: Stored, closers: Closer[],
+): Promise<Live> {
+  const { content, clock, buffers, state, health, journal } = stored
+  const core = await openCore(options, stored)
+  closers.push(() => core.close())
+  if (stored.rebuilt !== undefined) health.renewed()
+  const { tree, committer } = core
   const space = new DiskSpace(state.path, clock)
   const errors = new ErrnoMapper(({ operation, ino, error }) => {
     stored.health.note(error)
@@ -365,24 +310,28 @@ function startLive(options: EngineOptions, stored: Stored, closers: Closer[]): L
   const { readOnly } = options
   const trouble = () => journal.trouble ?? committer.trouble
   const fileSystem = new FileSystem({ tree, files, buffers, clock, space, readOnly, trouble })
-  return { committer, checkpointer, tree, files, fileSystem }
+  return { core, files, fileSystem }
 }
 
-/** The committer's queue; each operation also makes the next checkpoint due. */
-function watched(committer: Committer, checkpointer: Checkpointer): OperationQueue {
-  return {
-    push: (operation) => {
-      const ticket = committer.push(operation)
-      checkpointer.touch()
-      return ticket
+function openCore(options: EngineOptions, stored: Stored): Promise<EngineCore> {
+  const { index, journal, content, keys, clock, packs, loose } = stored
+  return EngineCore.open({
+    index,
+    journal,
+    content,
+    clock,
+    keys: keys.coreKeys,
+    random: new SystemRandom(),
+    owner: { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 },
+    pause: () => pause(),
+    readOnly: options.readOnly,
+    loose: ({ position, payload }) => {
+      const { id, location } = loose.open(position, payload)
+      index.chunks.put(id, location)
     },
-    unblock: (operation) => committer.unblock(operation),
-    stuck: (error) => committer.stuck(error),
-    get last() {
-      return committer.last
-    },
-    durable: (ticket) => committer.durable(ticket),
-  }
+    marks: (isClosing) => (isClosing ? packs.marks() : settledMarks(packs.marks())),
+    onTrouble: (error) => options.log.error(loggable(error), 'a checkpoint failed'),
+  })
 }
 
 /** In reverse; the first error is thrown after all were tried. */

@@ -16,7 +16,8 @@ import {
   journalOffset, journalPosition, journalSegment,
 } from '../vault/ports.ts'
 import type {
-  Disk, DiskFile, JournalCursor, JournalPort, JournalPosition, JournalRecord, JournalRecordType,
+  Disk, DiskFile, JournalCursor, JournalGate, JournalPort, JournalPosition, JournalRecord,
+  JournalRecordType,
 } from '../vault/ports.ts'
 import {
   BLOCK_BYTES, FIRST_OFFSET, GROUP_MAX_BYTES, MARKER_BYTES, SEGMENT_MAX_BYTES, alignUp,
@@ -82,6 +83,7 @@ export class Journal implements JournalPort {
   #nextRound: Promise<void> | undefined
   #hasNews = false
   #trouble: Error | undefined
+  #gate: JournalGate | undefined
   #isClosed = false
 
   private constructor(options: FullOptions, segments: Segments, tail: Tail) {
@@ -159,6 +161,11 @@ export class Journal implements JournalPort {
     let sum = 0
     for (const group of this.#groups) sum += group.sizeBytes
     return sum
+  }
+
+  /** Asked before each group is written, when nothing is appended to that group any more. */
+  setGate(gate: JournalGate): void {
+    this.#gate = gate
   }
 
   append(type: JournalRecordType, ...parts: Uint8Array[]): JournalPosition {
@@ -311,8 +318,12 @@ export class Journal implements JournalPort {
 
   /** Writes all sealed groups in order. On failure the rest stays, and the file is given up. */
   async #writeGroups(): Promise<void> {
+    let isWriting = false
     try {
       for (let group = this.#groups[0]; group !== undefined && group !== this.#open;) {
+        isWriting = false
+        if (this.#gate?.isOpen === false) await this.#gate.pass()
+        isWriting = true
         await this.#writeGroup(group)
         this.#groups.shift()
         this.#buffer = group.release()
@@ -321,7 +332,7 @@ export class Journal implements JournalPort {
       this.#trouble = undefined
     } catch (error) {
       this.#trouble = error instanceof Error ? error : new LatticeError('io', String(error))
-      this.#retire()
+      if (isWriting) this.#retire()
       throw this.#trouble
     } finally {
       this.#spare.prepare()

@@ -167,6 +167,7 @@ function readDeps(reader: Reader, authors: AuthorTable): Batch['deps'] {
     const author = authors.at(reader.uint(BATCH_DEPS_MAX, 'author-index'))
     const length = reader.uint(Number.MAX_SAFE_INTEGER)
     if (length === 0) reject('dep-length')
+    if (author === authors.own) reject('author-self')
     deps.push({ author, length, treeHash: reader.raw(TREE_HASH_BYTES) })
   }
   return deps

@@ -28,7 +28,9 @@ export const FACTS_FOLLOW = 1
 export const FACTS_TIMES = 2
 /** A node that lived without a name gets one. Values end with its atime: seconds, nanoseconds. */
 export const FACTS_NAMED = 3
-export type FactsKind = 0 | 1 | 2 | 3
+/** Control ops took effect: what recomputing nodes drew. Needs no op. */
+export const FACTS_MEMBERS = 4
+export type FactsKind = 0 | 1 | 2 | 3 | 4
 
 export class Facts {
   kind: FactsKind = FACTS_PLAIN

@@ -7,6 +7,7 @@
 
 import type { AuthorId } from '../ops/types.ts'
 import type { Store } from '../state/store.ts'
+import { LatticeError } from '../util/errors.ts'
 import type { Clock, JournalPosition, Timer } from './ports.ts'
 
 /** What one cut through the own operations says, once everything before it is durable. */
@@ -60,6 +61,8 @@ export interface CheckpointOptions {
   content: { sync(): Promise<void> }
   author: AuthorId
   clock: Clock
+  /** Asked before each cut. False: none can be made now. */
+  mayCut?: (() => boolean) | undefined
   /** Told when a checkpoint fails; the next one is tried by itself. */
   onTrouble: (error: unknown) => void
 }
@@ -129,6 +132,9 @@ export class Checkpointer {
   async #once(): Promise<void> {
     const { index, commits, content, author } = this.#options
     if (this.#unwritten === undefined) {
+      if (this.#options.mayCut?.() === false) {
+        throw new LatticeError('busy', 'a local operation is in the way of a checkpoint')
+      }
       // nothing may come between these two
       index.freeze()
       const cut = commits.cut()

@@ -2,7 +2,8 @@
  * Brings queued operations into the journal: places them in batches, seals these, and makes them
  * durable in groups. Invariants:
  *   - the journal receives operations in the order in which they were queued, each whole;
- *   - a batch is appended only after the packs that its contents name are durable;
+ *   - a batch becomes durable only after the packs that its contents name: a cycle makes these
+ *     durable first; what placeAll() places in a hurry closes the journal's gate until they are;
  *   - one cycle at a time; durable() resolves only after the flush that covers its ticket;
  *   - a failure is told once to whoever waits for what it concerns; nothing is dropped: what was
  *     not placed stays in the queue, what was appended stays in the journal's RAM, and the next
@@ -15,22 +16,29 @@ import { BatchEncoder } from '../ops/codec.ts'
 import { sealBatch } from '../ops/envelope.ts'
 import { Hlc } from '../ops/hlc.ts'
 import type { HlcTime } from '../ops/hlc.ts'
-import type { AuthorId, Batch } from '../ops/types.ts'
+import type { AuthorId, Batch, Op, OpRef } from '../ops/types.ts'
 import { encodeFacts } from '../state/facts.ts'
 import type { Facts } from '../state/facts.ts'
 import { assert } from '../util/assert.ts'
 import { LatticeError } from '../util/errors.ts'
 import type { ContentStore } from './content.ts'
+import type { RemoteBatch } from './applier.ts'
+import { unplacedIn } from './history.ts'
+import type { UnplacedOp } from './history.ts'
 import { batchHead, sealFacts } from './journal-batch.ts'
 import { Pending } from './pending.ts'
 import type { UserOperation } from './pending.ts'
 import { JOURNAL_BATCH, JOURNAL_FACTS } from './ports.ts'
-import type { Clock, JournalCursor, JournalPort, Random, Timer } from './ports.ts'
+import type {
+  Clock, EpochSeal, JournalCursor, JournalGate, JournalPort, JournalPosition, Random, Timer,
+} from './ports.ts'
 import type { Ticket } from './tree.ts'
 
 const COMMIT_DELAY_MS = 1000
 /** So many operations in the queue start a cycle although nobody waits. */
 const EAGER_COUNT = BATCH_OPS_MAX
+/** No further operation begins in a batch with so many ops: others apply a batch at one go. */
+const BATCH_OPS_AIM = 512
 const NO_DEPS: Batch['deps'] = []
 
 export interface CommitterOptions {
@@ -40,15 +48,21 @@ export interface CommitterOptions {
   random: Random
   vaultId: Uint8Array
   author: AuthorId
-  /** The epoch that seals now, and its K_op. Asked for each batch. */
-  epoch: () => { epochId: Uint8Array; opKey: Uint8Array }
+  /** The epoch that seals now. Asked for each batch. */
+  epoch: () => EpochSeal
   /** 'lattice/0/local-journal' of the database key. */
   localKey: Uint8Array
   /** Sequence of the next own batch, and the greatest time used or seen. */
   nextSeq: number
   lastTime: HlcTime
-  /** Called when a batch has been placed, before it is durable. */
-  placed?: (nextSeq: number, time: HlcTime) => void
+  /** What the next own batch depends on. Asked for each batch. None when not given. */
+  deps?: (() => Batch['deps']) | undefined
+  /** Told of each batch that has been placed, before it is durable. */
+  placed?: ((batch: RemoteBatch, position: JournalPosition) => void) | undefined
+  /** Called when the last operation in the queue has been placed, before it is durable. */
+  allPlaced?: (() => void) | undefined
+  /** Called when own batches have become durable. */
+  flushed?: (() => void) | undefined
 }
 
 /** Where a rebuild goes on that has everything up to a barrier. */
@@ -74,16 +88,24 @@ interface Barrier {
   cursor: CommitCursor | undefined
 }
 
-export class Committer {
+export class Committer implements JournalGate {
   readonly #options: CommitterOptions
   readonly #pending = new Pending()
   readonly #encoder = new BatchEncoder()
   readonly #hlc: Hlc
   #time: HlcTime
   #nextSeq: number
+  /** Of the batch that is being filled. */
+  #deps: Batch['deps'] = NO_DEPS
   /** Operations up to here are in the journal; durable in it. */
   #appended: Ticket = 0
   #durable: Ticket = 0
+  /** Own batches that are durable. */
+  #durableSeq: number
+  /** Packs may lack what operations up to here name. */
+  #packsDurable: Ticket = 0
+  /** Something is in the journal whose packs are not durable. */
+  #isHurried = false
   /** Sequence of the last record of a batch or facts. */
   #batchesThrough: number
   #waiters: Waiter[] = []
@@ -100,6 +122,7 @@ export class Committer {
     this.#hlc = new Hlc(options.lastTime)
     this.#time = options.lastTime
     this.#nextSeq = options.nextSeq
+    this.#durableSeq = options.nextSeq
     this.#batchesThrough = options.journal.end.sequence - 1
   }
 
@@ -136,6 +159,60 @@ export class Committer {
 
   get nextSeq(): number {
     return this.#nextSeq
+  }
+
+  /** Own batches that are durable in the journal. */
+  get durableSeq(): number {
+    return this.#durableSeq
+  }
+
+  /**
+   * Places every operation that is ready, at once. True when none is left: then what others did may
+   * be applied.
+   */
+  placeAll(): boolean {
+    const count = this.#pending.readyCount
+    if (count > 0) {
+      const isSynced = this.#appended + count <= this.#packsDurable
+      if (!isSynced && this.#namesPacks(count)) this.#isHurried = true
+      this.#place(count)
+      this.#setTimer()
+    }
+    return this.#pending.count === 0
+  }
+
+  /** An effective time that was applied: own ones will be greater. */
+  receive(time: Readonly<HlcTime>): void {
+    this.#hlc.receive(time)
+  }
+
+  /** A batch of this device came back by its log. Nothing may be queued. */
+  adopt(nextSeq: number, time: HlcTime): void {
+    assert(this.#pending.count === 0 && nextSeq === this.#nextSeq + 1, 'committer: not the next one')
+    this.#nextSeq = nextSeq
+    this.#time = { ...time }
+    this.#hlc.receive(time)
+    this.#batchesThrough = this.#options.journal.end.sequence - 1
+  }
+
+  findUnplaced(ref: OpRef): UnplacedOp | undefined {
+    return unplacedIn(this.#pending, ref)
+  }
+
+  // ---- the journal's gate ----
+
+  get isOpen(): boolean {
+    return !this.#isHurried
+  }
+
+  async pass(): Promise<void> {
+    this.#isHurried = false
+    try {
+      await this.#options.content.sync()
+    } catch (error) {
+      this.#isHurried = true
+      throw error
+    }
   }
 
   /** Operations that are not in the journal yet. */
@@ -241,10 +318,18 @@ export class Committer {
     const count = this.#pending.readyCount
     const through = this.#appended + count
     try {
-      if (this.#namesPacks(count)) await this.#options.content.sync()
-      this.#place(count)
+      if (this.#namesPacks(count)) {
+        await this.#options.content.sync()
+        this.#packsDurable = through
+      }
+      this.#place(through - this.#appended) // placeAll() may have come before
+      const seq = this.#nextSeq
       await this.#options.journal.flush()
-      this.#durable = through
+      this.#durable = Math.max(through, this.#durable)
+      if (seq > this.#durableSeq) {
+        this.#durableSeq = seq
+        this.#options.flushed?.()
+      }
       this.#trouble = undefined
       this.#settle(through, undefined)
     } catch (error) {
@@ -284,20 +369,22 @@ export class Committer {
       left -= facts.length
       if (this.#barrier?.ticket === this.#appended) this.#reachBarrier(this.#barrier)
     }
+    if (count > 0 && this.#pending.count === 0) this.#options.allPlaced?.()
   }
 
   /** Encodes whole operations until the batch is full; their facts. */
   #fillBatch(count: number): Facts[] {
     const encoder = this.#encoder
     this.#time = this.#hlc.tick(this.#options.clock.nowMs())
-    encoder.begin(this.#options.author, this.#nextSeq, this.#time, NO_DEPS)
+    this.#deps = this.#options.deps?.() ?? NO_DEPS
+    encoder.begin(this.#options.author, this.#nextSeq, this.#time, this.#deps)
     const facts: Facts[] = []
     let limit = Math.min(count, BATCH_OPS_MAX)
     const barrier = this.#barrier
     if (barrier !== undefined && barrier.ticket > this.#appended) {
       limit = Math.min(limit, barrier.ticket - this.#appended)
     }
-    while (facts.length < limit) {
+    while (facts.length < limit && encoder.count < BATCH_OPS_AIM) {
       const operation = this.#pending.at(facts.length)
       if (facts.length > 0 && isControl(operation) !== isControl(this.#pending.at(0))) break
       const mark = encoder.mark()
@@ -329,20 +416,37 @@ export class Committer {
   }
 
   #append(facts: Facts[]): void {
-    const { journal, random, vaultId, author, localKey } = this.#options
-    const seq = this.#encoder.count > 0 ? this.#nextSeq : undefined
-    const sealed = sealFacts(encodeFacts(facts), seq, vaultId, localKey, random)
-    if (seq === undefined) {
-      journal.append(JOURNAL_FACTS, sealed)
-    } else {
-      const place = { vaultId, author, seq }
-      const nonce = random.bytes(NONCE_BYTES)
-      const block = sealBatch(this.#encoder.finish(), place, { ...this.#options.epoch(), nonce })
-      journal.append(JOURNAL_BATCH, batchHead(seq, block), block, sealed)
-      this.#nextSeq = seq + 1
-      this.#options.placed?.(this.#nextSeq, this.#time)
+    const { journal, random, vaultId, author } = this.#options
+    const seq = this.#nextSeq
+    if (this.#encoder.count === 0) {
+      journal.append(JOURNAL_FACTS, sealFacts(encodeFacts(facts), undefined, this.#options, random))
+      this.#batchesThrough = journal.end.sequence - 1
+      return
     }
+    const sealed = sealFacts(encodeFacts(facts, { author, seq }), seq, this.#options, random)
+    const isControlBatch = isControl(this.#pending.at(0))
+    const { epochId, opKey, controlKey } = this.#options.epoch()
+    const block = sealBatch(this.#encoder.finish(), { vaultId, author, seq }, {
+      epochId,
+      opKey: isControlBatch ? controlKey : opKey,
+      nonce: random.bytes(NONCE_BYTES),
+      isControl: isControlBatch,
+    })
+    const position = journal.append(JOURNAL_BATCH, batchHead(seq, block), block, sealed)
+    this.#nextSeq = seq + 1
     this.#batchesThrough = journal.end.sequence - 1
+    if (this.#options.placed === undefined) return
+    const ops = this.#opsOf(facts.length)
+    const deps = this.#deps
+    this.#options.placed({ author, seq, time: this.#time, treeHash: undefined, deps, ops }, position)
+  }
+
+  /** Of the first operations in the queue, which are in the batch. */
+  #opsOf(operations: number): Op[] {
+    if (operations === 1) return this.#pending.at(0).ops as Op[]
+    const ops: Op[] = []
+    for (let i = 0; i < operations; i++) ops.push(...this.#pending.at(i).ops)
+    return ops
   }
 
   #reachBarrier(barrier: Barrier): void {

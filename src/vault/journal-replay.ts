@@ -7,17 +7,16 @@
 //   marks    count varint, then each: file varint ‖ bytes varint
 
 import { packNumberOf, packWriterOf } from '../chunks/chunk-index-port.ts'
-import type { ChunkIndex } from '../chunks/chunk-index-port.ts'
 import type { PackMark } from '../chunks/pack-store.ts'
-import type { JournalLoose } from '../chunks/seal-loose.ts'
-import { encodeFacts } from '../state/facts.ts'
 import { RecordReader, RecordWriter } from '../state/wire.ts'
 import type { Cut, CutSource } from './checkpoint.ts'
 import type { Committer } from './committer.ts'
 import { decodeJournalBatch } from './journal-batch.ts'
 import type { JournalKeys } from './journal-batch.ts'
-import { JOURNAL_BATCH, JOURNAL_FACTS, JOURNAL_LOOSE, JOURNAL_START } from './ports.ts'
-import type { JournalPort, JournalPosition } from './ports.ts'
+import {
+  JOURNAL_BATCH, JOURNAL_FACTS, JOURNAL_LOOSE, JOURNAL_REMOTE_BATCH, JOURNAL_START,
+} from './ports.ts'
+import type { JournalPort, JournalPosition, JournalRecord } from './ports.ts'
 import type { ReplayRecord, ReplaySource } from './rebuild.ts'
 
 /** Where reading goes on after the last checkpoint. */
@@ -93,9 +92,8 @@ export class CommitCuts implements CutSource {
 export interface JournalReplayOptions {
   journal: Pick<JournalPort, 'scan' | 'end'>
   keys: JournalKeys
-  loose: JournalLoose
-  /** Loose chunks that are met go in here. */
-  chunks: ChunkIndex
+  /** Told of the loose chunks that are met. */
+  loose: ((record: JournalRecord) => void) | undefined
   /** Undefined: from the start. */
   resume: Resume | undefined
   /** Batches and facts in later records are left out. */
@@ -104,12 +102,10 @@ export interface JournalReplayOptions {
   marks: () => PackMark[]
 }
 
-/** Records of the journal, opened; loose chunks are brought into the index on the way. */
+/** Records of the journal, opened; loose chunks are handed over on the way. */
 export class JournalReplay implements ReplaySource {
   readonly #options: JournalReplayOptions
   #sequence = 0
-  /** Loose chunks met. */
-  looseCount = 0
 
   constructor(options: JournalReplayOptions) {
     this.#options = options
@@ -120,23 +116,24 @@ export class JournalReplay implements ReplaySource {
   }
 
   *scan(from: JournalPosition): Iterable<ReplayRecord> {
-    const { journal, keys, loose, chunks, resume, through = Infinity } = this.#options
+    const { journal, keys, loose, resume, through = Infinity } = this.#options
     const known = resume?.batchesThrough ?? -1
     const sequence = resume?.sequence ?? 0
     const start = resume === undefined ? JOURNAL_START : { position: from, sequence }
     for (const record of journal.scan(start)) {
-      if (record.type === JOURNAL_LOOSE) {
-        const { id, location } = loose.open(record.position, record.payload)
-        chunks.put(id, location)
-        this.looseCount += 1
+      const { type, position } = record
+      if (type === JOURNAL_LOOSE) {
+        loose?.(record)
         continue
       }
-      if (record.type !== JOURNAL_BATCH && record.type !== JOURNAL_FACTS) continue
-      if (record.sequence <= known || record.sequence > through) continue
+      const isBatch = type === JOURNAL_BATCH || type === JOURNAL_REMOTE_BATCH
+      if ((!isBatch && type !== JOURNAL_FACTS) || record.sequence > through) continue
+      const isFolded = record.sequence <= known
+      if (isFolded && !isBatch) continue
       this.#sequence = record.sequence
-      const { batch, seq, time, facts } = decodeJournalBatch(record, keys)
-      const whole = batch && { author: keys.author, seq, ...time, ops: batch.ops }
-      yield { position: record.position, batch: whole, facts: encodeFacts(facts) }
+      const { batch, author, seq, time, treeHash, facts } = decodeJournalBatch(record, keys)
+      const whole = batch && { author, seq, ...time, ops: batch.ops, deps: batch.deps, treeHash }
+      yield { position, batch: whole, facts, isFolded }
     }
   }
 

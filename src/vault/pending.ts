@@ -60,6 +60,10 @@ export class Pending {
     return operation
   }
 
+  * [Symbol.iterator](): Iterator<UserOperation> {
+    for (let i = 0; i < this.count; i++) yield this.at(i)
+  }
+
   /** Takes the first `count` away: they are in the journal. */
   shift(count: number): void {
     assert(count <= this.readyCount, 'pending: only what is ready is placed')

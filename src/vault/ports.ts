@@ -1,9 +1,12 @@
 /**
- * What the engine needs from the world: time, randomness, disk, the journal. Nothing in ops, state,
- * chunks and vault asks the system itself, so that a seed replays a whole history.
+ * What the engine needs from the world: time, randomness, disk, the journal, the logs, keys. Nothing
+ * in ops, state, chunks and vault asks the system itself, so that a seed replays a whole history.
  * Real ones: journal/node-disk.ts, journal/journal.ts, and the daemon's clock and randomness.
- * Simulated ones: test/support/.
+ * Simulated ones: test/support/ and test/sim/.
  */
+
+import type { AuthorId } from '../ops/types.ts'
+import type { Standing } from '../state/node-history.ts'
 
 export interface Timer {
   /** Idempotent; does nothing once the timer has fired. */
@@ -98,7 +101,7 @@ export function journalOffset(position: JournalPosition): number {
 export const JOURNAL_BATCH = 1 // an own op batch and its local facts (vault/journal-batch.ts)
 export const JOURNAL_LOOSE = 2 // a small sealed chunk (chunks/)
 export const JOURNAL_FACTS = 3 // local facts of operations that have no replicated part
-export const JOURNAL_REMOTE_BATCH = 4 // reserved: another author's batch, as it came
+export const JOURNAL_REMOTE_BATCH = 4 // a batch that came by the logs, and its local facts
 export const JOURNAL_HEAD = 5 // reserved: another author's signed head
 // Written by the journal itself; scans do not yield them:
 export const JOURNAL_CLOSING = 254
@@ -152,3 +155,63 @@ export interface JournalPort {
 
 export const JOURNAL_RECORD_HEADER_BYTES = 24
 export const JOURNAL_RECORD_MAX_BYTES = 1 << 20 // of payload
+
+/** What must be durable before the journal writes records that name it. */
+export interface JournalGate {
+  /** False while the journal has to wait for pass(). */
+  readonly isOpen: boolean
+  /** Rejects when it cannot be made durable: then the flush fails, and may be tried again. */
+  pass(): Promise<void>
+}
+
+/**
+ * The ops logs of one vault as this device holds them: blocks from the first on, without gaps.
+ * What is here has its author's signature; what is in it nobody has looked at.
+ */
+export interface LogPort {
+  /** All authors of whom there is a log, this device included once it has published. */
+  authors(): AuthorId[]
+  /** Contiguous blocks held, from 0. A log may also become shorter: its store may be lost. */
+  length(author: AuthorId): number
+  /** Undefined when the block is not there, or not any more. Not to be changed by the caller. */
+  read(author: AuthorId, seq: number): Promise<Uint8Array | undefined>
+  /** 32 bytes; of the first `length` blocks, undefined when they are not all there. */
+  treeHash(author: AuthorId, length: number): Promise<Uint8Array | undefined>
+  /** Adds to the own log. The blocks stay unchanged. */
+  append(blocks: readonly Uint8Array[]): Promise<void>
+  /** Calls whenever blocks of the author came, until the engine is closed. */
+  onGrowth(grown: (author: AuthorId) => void): void
+}
+
+/** The keys of one epoch that batches are sealed with. */
+export interface EpochSeal {
+  epochId: Uint8Array
+  opKey: Uint8Array
+  controlKey: Uint8Array
+}
+
+/** The keys that this device has. They stay the port's. */
+export interface KeyPort {
+  /** The epoch that seals now. Asked for each batch. */
+  current(): EpochSeal
+  /** Undefined when the key is not there (yet). */
+  opKey(epochId: Uint8Array): Uint8Array | undefined
+  controlKey(epochId: Uint8Array): Uint8Array | undefined
+  /** Other members, or other epochs: takes what is boxed to this device. At opening, too. */
+  learn?(members: MembersView): void
+}
+
+/** What the control ops that are applied say, all of them together. Immutable. */
+export interface MembersView {
+  standing(author: AuthorId, seq: number): Standing
+  /** Name of the author's device; '' = unknown. */
+  label(author: AuthorId): string
+  /** Whether epoch `one` (8 bytes) comes before `other`: what has seen `other` is not sealed by
+   *  `one` any more. */
+  precedes(one: Uint8Array, other: Uint8Array): boolean
+  /** Whether a critical op that is not known here counts when it is in this batch. */
+  mayRequire(author: AuthorId, seq: number): boolean
+  /** Sequences at which the author's standing may change, ascending. When not there, all applied
+   *  sequences are looked at. */
+  breaks?(author: AuthorId): readonly number[]
+}

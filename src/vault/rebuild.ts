@@ -1,13 +1,16 @@
 // Folding the journal into the state: the tail behind the index's cursor at every open, or all of
 // it when the index is missing, damaged or of another version. One routine, streaming: memory is
-// bounded by a checkpoint every CHECKPOINT_CHANGES records. Local facts stand beside each batch, so
-// that inos, cookies and times come out as they were.
+// bounded by a checkpoint every CHECKPOINT_CHANGES records. Batches of all authors stand in the
+// journal in the order in which they were applied, local facts beside each, so that inos, cookies
+// and times come out as they were.
 
 import type { AuthorId, Batch, OpRef } from '../ops/types.ts'
-import { decodeFacts } from '../state/facts.ts'
+import { FACTS_MEMBERS, decodeFacts } from '../state/facts.ts'
+import type { Facts } from '../state/facts.ts'
 import { Fold } from '../state/fold.ts'
-import { nextAuthorState } from '../state/meta.ts'
 import { LatticeError } from '../util/errors.ts'
+import { loneApplier } from './applier.ts'
+import type { Applier, FoldPort, RemoteBatch } from './applier.ts'
 import type { Cut, StateIndex } from './checkpoint.ts'
 import { CHECKPOINT_CHANGES } from './checkpoint.ts'
 import type { JournalPosition } from './ports.ts'
@@ -17,8 +20,10 @@ export interface ReplayRecord {
   position: JournalPosition
   /** Undefined: local facts without ops. */
   batch: ReplayBatch | undefined
-  /** encodeFacts() of the operations in it, in order. */
-  facts: Uint8Array
+  /** Of the operations in it, in order; or encodeFacts() of them. */
+  facts: Uint8Array | readonly Facts[]
+  /** The index has the operations, but not what is noted about the batch. */
+  isFolded?: boolean
 }
 
 export interface ReplayBatch {
@@ -28,6 +33,9 @@ export interface ReplayBatch {
   ms: number
   counter: number
   ops: Batch['ops']
+  deps?: Batch['deps']
+  /** Of batches that came by the logs, and were folded as one operation. */
+  treeHash?: Uint8Array | undefined
 }
 
 export interface ReplaySource {
@@ -44,30 +52,38 @@ export interface ReplayResult {
   ops: number
 }
 
-/**
- * Applies everything behind the index's cursor. `own`: this device's author. The index is written
- * on the way, but never beyond `durable`.
- */
+export interface ReplayOptions {
+  index: StateIndex
+  source: ReplaySource
+  applier: Applier
+  fold: FoldPort
+  /** This device. */
+  own: AuthorId
+  /** The index is written on the way, but never beyond this; the end when not given. */
+  durable?: JournalPosition
+}
+
+/** As replayInto(), of a vault whose only author is this device. */
 export async function replay(
   index: StateIndex, source: ReplaySource, own: AuthorId, durable = source.end,
 ): Promise<ReplayResult> {
-  const store = index.store
-  const meta = store.meta
-  const fold = new Fold(store)
+  const fold = new Fold(index.store)
+  return replayInto({ index, source, own, durable, fold, applier: loneApplier(index, own) })
+}
+
+/** Applies everything behind the index's cursor. */
+export async function replayInto(options: ReplayOptions): Promise<ReplayResult> {
+  const { index, source, applier, own, durable = source.end } = options
   const result: ReplayResult = { batches: 0, ops: 0 }
   for (const record of source.scan(index.cursor)) {
-    if (index.changes >= CHECKPOINT_CHANGES && record.position <= durable) {
+    const isDue = index.changes >= CHECKPOINT_CHANGES && record.position <= durable
+    if (isDue && !applier.isDirty && record.isFolded !== true) {
       await settle(index, record.position, own, source.resumeHere())
     }
-    const { batch } = record
-    applyRecord(fold, record)
-    if (batch === undefined) continue
+    applyRecord(options, record)
+    if (record.batch === undefined || record.isFolded === true) continue
     result.batches++
-    result.ops += batch.ops.length
-    const { author, ms, counter } = batch
-    const change = { length: batch.seq + 1, ms, counter }
-    meta.authors.set(author, nextAuthorState(meta.authors.get(author), change))
-    if (batch.author === own) for (const op of batch.ops) keepMint(meta, op)
+    result.ops += record.batch.ops.length
   }
   return result
 }
@@ -88,28 +104,47 @@ export async function settle(
   await index.write(position, own, cut)
 }
 
-function applyRecord(fold: Fold, { batch, facts: bytes, position }: ReplayRecord): void {
-  const ops = batch?.ops ?? []
-  let at = 0
-  for (const facts of decodeFacts(bytes)) {
-    const end = at + facts.opCount
-    const refs: OpRef[] = []
-    for (let index = at; index < end && batch !== undefined; index++) {
-      const { ms, counter, author, seq } = batch
-      refs.push({ ms, counter, author, seq, index, order: 0 })
-    }
-    fold.apply(ops.slice(at, end), refs, facts)
-    at = end
+function applyRecord({ applier, fold }: ReplayOptions, record: ReplayRecord): void {
+  const { batch, position } = record
+  const list = factsOf(record)
+  if (batch === undefined) {
+    for (const facts of list) applyFacts(applier, fold, facts)
+    return
   }
-  if (at !== ops.length) {
+  const { author, seq, ms, counter, ops, deps = [], treeHash } = batch
+  const whole: RemoteBatch = { author, seq, time: { ms, counter }, treeHash, deps, ops }
+  if (record.isFolded === true) return applier.noteAgain(whole, position)
+  const count = list.reduce((sum, facts) => sum + facts.opCount, 0)
+  if (count !== ops.length) {
     throw new LatticeError('damaged-journal', 'local facts do not cover their batch', {
       details: { position },
     })
   }
+  if (treeHash === undefined) applyOwn(fold, whole, list)
+  else for (const facts of list) applier.fold(whole, facts)
+  applier.note(whole, position)
 }
 
-/** Own ids are never minted twice. */
-function keepMint(meta: StateIndex['store']['meta'], op: Batch['ops'][number]): void {
-  if (op.kind !== 'mk' && op.kind !== 'link') return
-  if (op.mint >= meta.nextMint) meta.nextMint = op.mint + 1
+/** An own batch: its operations one by one, as they were done. */
+function applyOwn(fold: FoldPort, batch: RemoteBatch, list: readonly Facts[]): void {
+  const { author, seq, time, ops } = batch
+  let at = 0
+  for (const facts of list) {
+    const end = at + facts.opCount
+    const refs: OpRef[] = []
+    for (let index = at; index < end; index++) {
+      refs.push({ ...time, author, seq, index, order: 0 })
+    }
+    fold.apply(ops.slice(at, end), refs, facts)
+    at = end
+  }
+}
+
+function applyFacts(applier: Applier, fold: FoldPort, facts: Facts): void {
+  if (facts.kind === FACTS_MEMBERS) applier.refold(facts)
+  else fold.apply([], [], facts)
+}
+
+function factsOf({ batch, facts }: ReplayRecord): readonly Facts[] {
+  return facts instanceof Uint8Array ? decodeFacts(facts, batch) : facts
 }

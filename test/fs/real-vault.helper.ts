@@ -153,9 +153,11 @@ async function openVault(place: VaultPlace): Promise<Opened> {
   const marks = () => packs.marks()
   const source = new JournalReplay({
     journal,
-    keys: keys.journalKeys,
-    loose,
-    chunks: index.chunks,
+    keys: keys.coreKeys,
+    loose: ({ position, payload }) => {
+      const { id, location } = loose.open(position, payload)
+      index.chunks.put(id, location)
+    },
     resume,
     marks,
   })

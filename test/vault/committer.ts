@@ -22,7 +22,7 @@ const localKey = Buffer.alloc(32, 5)
 const epochId = Buffer.alloc(8, 6)
 const ids = new Ids(Buffer.alloc(32, 7))
 const root = ids.root(vaultId)
-const keys = { vaultId, author, ids, localKey, opKey: () => opKey }
+const keys = { vaultId, author, ids, localKey, opKey: () => opKey, controlKey: () => opKey }
 
 class World {
   readonly clock = new FakeClock()
@@ -45,7 +45,7 @@ class World {
       random: this.random,
       vaultId,
       author,
-      epoch: () => ({ epochId, opKey }),
+      epoch: () => ({ epochId, opKey, controlKey: opKey }),
       localKey,
       nextSeq: (last?.seq ?? -1) + 1,
       lastTime: last?.time ?? { ms: 0, counter: 0 },

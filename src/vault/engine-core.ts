@@ -1,0 +1,340 @@
+// The engine of one vault, composed from ports only: state, journal, commits, checkpoints, what
+// others did, publishing. The daemon puts content, files and the kernel around it; the simulator
+// runs it on simulated ports. Opening brings the index up to the end of the journal.
+//
+// Invariants: one core per journal and index; the order in the journal is the order in which
+// everything was applied; what control ops change takes effect only while nothing local is unplaced.
+
+import type { PackMark } from '../chunks/pack-store.ts'
+import type { Op, OpRef } from '../ops/types.ts'
+import { FACTS_MEMBERS, Facts, encodeFacts } from '../state/facts.ts'
+import { Fold } from '../state/fold.ts'
+import type { FoldContext, ViewChanges } from '../state/fold-pass.ts'
+import type { Store } from '../state/store.ts'
+import { Applier, EVERYONE } from './applier.ts'
+import type { FoldMembers } from './applier.ts'
+import { CHECKPOINT_CHANGES, Checkpointer } from './checkpoint.ts'
+import type { StateIndex } from './checkpoint.ts'
+import { Committer } from './committer.ts'
+import type { ContentStore } from './content.ts'
+import { History } from './history.ts'
+import { Incoming } from './incoming.ts'
+import type { Waiting } from './incoming.ts'
+import { sealFacts } from './journal-batch.ts'
+import type { JournalKeys } from './journal-batch.ts'
+import { CommitCuts, JournalReplay, decodeResume, encodeResume } from './journal-replay.ts'
+import { LiveTree } from './live-tree.ts'
+import type { OperationQueue } from './live-tree.ts'
+import type {
+  Clock, JournalGate, JournalPort, JournalPosition, JournalRecord, KeyPort, LogPort, MembersView,
+  Random,
+} from './ports.ts'
+import { JOURNAL_FACTS } from './ports.ts'
+import { Publisher } from './publisher.ts'
+import { replayInto, settle } from './rebuild.ts'
+import type { ReplayResult } from './rebuild.ts'
+import { Replica } from './replica.ts'
+import type { Owner } from './tree-records.ts'
+
+export interface CoreKeys extends JournalKeys, KeyPort {}
+
+export interface StateOptions {
+  index: StateIndex
+  journal: Pick<JournalPort, 'read'>
+  keys: CoreKeys
+  /** Everyone counts when it is not given. */
+  foldMembers?: FoldMembers | undefined
+  /** Whether a file is open here under the ino. */
+  isOpen?: ((ino: number) => boolean) | undefined
+  /** Told what others' ops change in the view. */
+  changes?: ViewChanges | undefined
+}
+
+export interface EngineCoreOptions extends StateOptions {
+  journal: JournalPort & {
+    /** What was proved durable at opening. */
+    readonly durableEnd: JournalPosition
+    setGate?(gate: JournalGate): void
+  }
+  clock: Clock
+  random: Random
+  content: Pick<ContentStore, 'sync'>
+  owner: Owner
+  /** Lets everything else that is due run (a turn of the loop). */
+  pause: () => Promise<void>
+  /** Undefined: this device is alone, and publishes nothing. */
+  logs?: LogPort | undefined
+  /** Whoever opens it calls pump(): nothing starts by itself when logs grow or batches are
+   *  durable. */
+  isManual?: boolean
+  /** Nothing is written: neither journal nor index. */
+  readOnly?: boolean
+  /** Numbers of control ops that this lattice knows. All when not given. */
+  knowsControl?: ((control: number) => boolean) | undefined
+  /** Told of loose chunks that are met in the journal at opening. */
+  loose?: ((record: JournalRecord) => void) | undefined
+  /** Packs that are in the index wholly, at the time of the call. */
+  marks?: ((isClosing: boolean) => PackMark[]) | undefined
+  /** Told of failures that nobody waits for. */
+  onTrouble: (error: unknown) => void
+}
+
+/** State of a vault over an index, and who applies to it. Nothing is replayed yet. */
+export interface CoreState {
+  store: Store
+  history: History
+  applier: Applier
+  fold: Fold
+}
+
+export function openState(options: StateOptions): CoreState {
+  const { index, journal, keys, foldMembers = () => EVERYONE } = options
+  const { store } = index
+  const history = new History({ store, journal, keys })
+  const own = keys.author
+  const applier = new Applier({ store, history, own, keys, foldMembers })
+  const context: FoldContext = {
+    standing: (author, seq) => applier.members.standing(author, seq),
+    label: (author) => applier.members.label(author),
+    history: (record) => history.of(record),
+    isOpen: options.isOpen ?? (() => false),
+    changes: options.changes ?? UNHEARD,
+  }
+  const fold = new Fold(store, keys.ids, context)
+  applier.setFold(fold)
+  return { store, history, applier, fold }
+}
+
+const UNHEARD: ViewChanges = {
+  entry: () => undefined,
+  node: () => undefined,
+  content: () => undefined,
+  detached: () => undefined,
+}
+
+export class EngineCore {
+  readonly index: StateIndex
+  readonly store: Store
+  readonly history: History
+  readonly applier: Applier
+  readonly fold: Fold
+  readonly committer: Committer
+  readonly checkpointer: Checkpointer
+  readonly tree: LiveTree
+  readonly replica: Replica | undefined
+  readonly publisher: Publisher | undefined
+  /** What opening replayed. */
+  readonly replayed: ReplayResult
+  readonly #options: EngineCoreOptions
+  #order = 0
+  #isClosing = false
+  #closing: Promise<void> | undefined
+
+  private constructor(options: EngineCoreOptions, state: CoreState, replayed: ReplayResult) {
+    this.#options = options
+    this.index = options.index
+    this.store = state.store
+    this.history = state.history
+    this.applier = state.applier
+    this.fold = state.fold
+    this.replayed = replayed
+    this.committer = this.#makeCommitter()
+    this.history.findUnplaced = (ref) => this.committer.findUnplaced(ref)
+    options.journal.setGate?.(this.committer)
+    this.checkpointer = this.#makeCheckpointer()
+    const { logs } = options
+    this.replica = logs === undefined ? undefined : this.#makeReplica(logs)
+    this.publisher = logs === undefined ? undefined : this.#makePublisher(logs)
+    const { keys, clock, owner } = options
+    this.tree = new LiveTree({
+      store: this.store, queue: this.#queue(), ids: keys.ids, author: keys.author, clock, owner,
+      fold: this.fold,
+    })
+  }
+
+  /**
+   * Replays what the index does not have, brings back what only the own log has, and publishes what
+   * the log lacks. Throws 'damaged-journal', 'missing-key', and what the ports throw.
+   */
+  static async open(options: EngineCoreOptions): Promise<EngineCore> {
+    const state = openState(options)
+    const replayed = await catchUp(options, state)
+    const core = new EngineCore(options, state, replayed)
+    if (options.readOnly === true) return core
+    core.#refold()
+    const { logs } = options
+    if (logs === undefined) return core
+    await core.publisher?.publish()
+    if (logs.length(options.keys.author) > core.committer.nextSeq) await core.replica?.pump()
+    if (options.isManual !== true) logs.onGrowth(() => core.#kick())
+    return core
+  }
+
+  get members(): MembersView {
+    return this.applier.members
+  }
+
+  /** False when this device's changes count for nothing, or its lattice is too old to make any. */
+  get mayWrite(): boolean {
+    if (this.replica?.isHalted === true || this.replica?.isOwnForked === true) return false
+    const { author } = this.#options.keys
+    return this.members.standing(author, this.committer.nextSeq) === 'valid'
+  }
+
+  /** Batches of others that are here, but not applied: of each author the first. */
+  waiting(): Waiting[] {
+    return this.replica?.waiting() ?? []
+  }
+
+  /** Applies all that can be applied, and publishes all own batches that are durable. */
+  async pump(): Promise<void> {
+    await this.replica?.pump()
+    await this.publisher?.publish()
+  }
+
+  /** Everything done so far is durable in the journal when it resolves. */
+  async sync(): Promise<void> {
+    await this.committer.drain()
+    await this.#options.journal.flush()
+  }
+
+  /** Control ops of this device, one batch: durable and in effect when it resolves. */
+  async control(ops: readonly Op[]): Promise<void> {
+    const { author } = this.#options.keys
+    const { sec, nsec } = this.#options.clock.now()
+    const refs = ops.map((): OpRef => (
+      { ms: 0, counter: 0, author, seq: -1, index: 0, order: ++this.#order }
+    ))
+    const facts = new Facts(sec, nsec)
+    facts.opCount = ops.length
+    await this.committer.durable(this.committer.push({ ops, refs, facts, ready: true }))
+    this.#refold()
+  }
+
+  /** Commits, checkpoints and stops. The ports stay open. Idempotent. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    this.#isClosing = true
+    await this.replica?.close()
+    try {
+      if (this.#options.readOnly !== true) await this.checkpointer.close()
+    } finally {
+      await this.committer.close()
+      await this.publisher?.close()
+    }
+  }
+
+  #makeCommitter(): Committer {
+    const { journal, content, clock, random, keys } = this.#options
+    const { author, vaultId, localKey } = keys
+    const own = this.store.meta.authors.get(author)
+    const committer = new Committer({
+      journal, content, clock, random, vaultId, author, localKey,
+      epoch: () => keys.current(),
+      nextSeq: own?.length ?? 0,
+      lastTime: { ms: own?.ms ?? 0, counter: own?.counter ?? 0 },
+      deps: () => this.applier.deps(),
+      placed: (batch, position) => this.applier.note(batch, position),
+      allPlaced: () => this.#refold(),
+      flushed: () => this.#kick(),
+    })
+    for (const time of this.store.meta.authors.values()) committer.receive(time)
+    return committer
+  }
+
+  #makeCheckpointer(): Checkpointer {
+    const { index, journal, content, clock, keys, onTrouble, marks } = this.#options
+    const here = (): PackMark[] => marks?.(this.#isClosing) ?? []
+    return new Checkpointer({
+      index, content, clock, onTrouble,
+      author: keys.author,
+      commits: new CommitCuts(this.committer, journal, here),
+      mayCut: () => {
+        if (this.applier.isDirty) this.committer.placeAll() // refolds when all is placed
+        return !this.applier.isDirty
+      },
+    })
+  }
+
+  #makeReplica(logs: LogPort): Replica {
+    const { journal, keys, knowsControl = () => true } = this.#options
+    const { store, applier, committer, checkpointer } = this
+    const incoming = new Incoming({ store, logs, applier, journal, keys, knowsControl })
+    return new Replica({
+      ...this.#options, logs, applier, incoming, committer, checkpointer,
+      refold: () => this.#refold(),
+    })
+  }
+
+  #makePublisher(logs: LogPort): Publisher {
+    const { journal, keys } = this.#options
+    return new Publisher({
+      store: this.store, logs, journal,
+      own: keys.author,
+      durableSeq: () => this.committer.durableSeq,
+      onFork: (length) => this.replica?.noteOwnFork(length),
+    })
+  }
+
+  /** The committer's queue; each operation also makes the next checkpoint due. */
+  #queue(): OperationQueue {
+    const { committer, checkpointer } = this
+    return {
+      push: (operation) => {
+        const ticket = committer.push(operation)
+        checkpointer.touch()
+        return ticket
+      },
+      unblock: (operation) => {
+        committer.unblock(operation)
+        this.#kick() // others' batches may have waited for it
+      },
+      stuck: (error) => committer.stuck(error),
+      get last() {
+        return committer.last
+      },
+      durable: (ticket) => committer.durable(ticket),
+    }
+  }
+
+  /** Brings applied control ops into effect, unless a local operation is in the way. */
+  #refold(): boolean {
+    const { clock, journal, keys, random, readOnly } = this.#options
+    if (!this.applier.isDirty || this.committer.queued > 0 || readOnly === true) return false
+    const { sec, nsec } = clock.now()
+    const facts = new Facts(sec, nsec)
+    facts.kind = FACTS_MEMBERS
+    this.applier.refold(facts)
+    journal.append(JOURNAL_FACTS, sealFacts(encodeFacts([facts]), undefined, keys, random))
+    return true
+  }
+
+  #kick(): void {
+    if (this.#isClosing || this.#options.isManual === true) return
+    this.pump().catch(this.#options.onTrouble)
+  }
+}
+
+/** Folds the journal's end into the index. */
+async function catchUp(options: EngineCoreOptions, state: CoreState): Promise<ReplayResult> {
+  const { index, journal, keys, loose, readOnly } = options
+  const marks = (): PackMark[] => options.marks?.(true) ?? []
+  const resume = index.resume === undefined ? undefined : decodeResume(index.resume)
+  const source = new JournalReplay({ journal, keys, loose, resume, marks })
+  const { applier, fold } = state
+  const own = keys.author
+  const replayed = await replayInto({
+    index, source, applier, fold, own, durable: journal.durableEnd,
+  })
+  if (index.changes >= CHECKPOINT_CHANGES && readOnly !== true && !applier.isDirty) {
+    await journal.flush() // what the index names must be durable before it
+    const { position, sequence } = journal.end
+    const here = encodeResume({ sequence, batchesThrough: sequence - 1, marks: marks() })
+    await settle(index, position, own, here)
+  }
+  return replayed
+}

@@ -1,0 +1,148 @@
+// What a block of a log is, before it is applied: a batch that may be applied now, one that counts
+// as empty for ever, or one that waits, and for what. Changes nothing.
+
+import { envelopeEpoch } from '../ops/envelope.ts'
+import type { AuthorId, Batch, Op } from '../ops/types.ts'
+import type { Store } from '../state/store.ts'
+import { equalBytes, toHex } from '../util/bytes.ts'
+import { isLatticeError } from '../util/errors.ts'
+import type { Applier, BatchPlace } from './applier.ts'
+import { blockOf, openBlock, treeHashOf } from './journal-batch.ts'
+import type { JournalKeys } from './journal-batch.ts'
+import type { JournalPort, JournalPosition, LogPort, MembersView } from './ports.ts'
+
+/** Why an author's next batch is not applied. */
+export interface Waiting extends BatchPlace {
+  for:
+    | 'dep' // a batch that is not applied yet: `on`, `length`
+    | 'key' // of the epoch
+    | 'fork' // the log of `on` is not the one that was applied up to `length`
+    | 'needs-newer' // a critical op that this lattice does not know: nothing more is applied
+    | 'local' // a local operation that waits for content
+    | 'disk' // the journal cannot be written
+  on?: AuthorId
+  length?: number
+  /** Hex. */
+  epoch?: string
+}
+
+export interface Judged {
+  batch: Batch
+  isEmpty: boolean
+}
+
+export interface IncomingOptions {
+  store: Store
+  logs: LogPort
+  applier: Applier
+  journal: Pick<JournalPort, 'read'>
+  keys: JournalKeys
+  /** Whether this lattice knows the control op of that number. */
+  knowsControl: (control: number) => boolean
+}
+
+const EMPTY: Batch = Object.freeze({ ms: 0, counter: 0, deps: [], ops: [] })
+
+export class Incoming {
+  readonly #options: IncomingOptions
+
+  constructor(options: IncomingOptions) {
+    this.#options = options
+  }
+
+  /** The block is the next one of its author. */
+  async judge(place: BatchPlace, block: Uint8Array): Promise<Judged | Waiting> {
+    let opened
+    try {
+      opened = openBlock(block, place, this.#options.keys)
+    } catch (error) {
+      if (!isLatticeError(error, 'invalid')) throw error
+      return { batch: EMPTY, isEmpty: true }
+    }
+    if ('missing' in opened) {
+      return { ...place, for: 'key', epoch: toHex(opened.missing.epochId) }
+    }
+    for (const { author, length, treeHash } of opened.deps) {
+      const reason = await this.#checkDep(author, length, treeHash)
+      if (reason !== undefined) return { ...place, for: reason, on: author, length }
+    }
+    if (this.#isStale(place, block, opened)) return { batch: EMPTY, isEmpty: true }
+    if (this.#isBeyondUs(place, opened.ops)) return { ...place, for: 'needs-newer' }
+    return { batch: opened, isEmpty: false }
+  }
+
+  /** Whether the log is still the one whose first `length` batches were applied. */
+  async isSameLog(author: AuthorId, length: number): Promise<boolean> {
+    if (length === 0) return true
+    if (author === this.#options.keys.author) return this.#isSameOwnBlock(length - 1)
+    const held = await this.#options.logs.treeHash(author, length)
+    const applied = await this.#appliedTreeHash(author, length)
+    return held === undefined || applied === undefined || equalBytes(held, applied)
+  }
+
+  /** The own log has no tree hash here: nonces are random, so one block tells all before it. */
+  async #isSameOwnBlock(seq: number): Promise<boolean> {
+    const info = this.#options.store.batch(this.#options.keys.author, seq)
+    const held = await this.#options.logs.read(this.#options.keys.author, seq)
+    if (info === undefined || held === undefined) return true
+    const record = this.#options.journal.read(info.position as JournalPosition)
+    return equalBytes(blockOf(record), held)
+  }
+
+  async #checkDep(
+    author: AuthorId, length: number, treeHash: Uint8Array,
+  ): Promise<'dep' | 'fork' | undefined> {
+    if (this.#options.applier.length(author) < length) return 'dep'
+    const applied = await this.#appliedTreeHash(author, length)
+    if (applied === undefined) return 'dep'
+    return equalBytes(applied, treeHash) ? undefined : 'fork'
+  }
+
+  /** Of what was applied; of the own log, of what is published. */
+  async #appliedTreeHash(author: AuthorId, length: number): Promise<Uint8Array | undefined> {
+    const { store, journal, logs } = this.#options
+    const state = store.meta.authors.get(author)
+    if (state?.length === length && state.treeHash !== undefined) return state.treeHash
+    const info = store.batch(author, length - 1)
+    if (info === undefined) return undefined
+    const treeHash = treeHashOf(journal.read(info.position as JournalPosition))
+    return treeHash ?? logs.treeHash(author, length)
+  }
+
+  /** Sealed under an epoch that comes before one under which something is sealed that it saw. */
+  #isStale(place: BatchPlace, block: Uint8Array, batch: Batch): boolean {
+    const epoch = envelopeEpoch(block)
+    const seen = batch.deps.map(({ author, length }) => ({ author, seq: length - 1 }))
+    if (place.seq > 0) seen.push({ author: place.author, seq: place.seq - 1 })
+    return seen.some(({ author, seq }) => {
+      const other = this.#epochOf(author, seq)
+      if (other === undefined || equalBytes(other, epoch)) return false
+      return this.#members.precedes(epoch, other)
+    })
+  }
+
+  #epochOf(author: AuthorId, seq: number): Uint8Array | undefined {
+    const info = this.#options.store.batch(author, seq)
+    if (info === undefined) return undefined
+    const block = blockOf(this.#options.journal.read(info.position as JournalPosition))
+    try {
+      return envelopeEpoch(block)
+    } catch (error) {
+      if (isLatticeError(error, 'invalid')) return undefined
+      throw error
+    }
+  }
+
+  #isBeyondUs({ author, seq }: BatchPlace, ops: readonly Op[]): boolean {
+    return ops.some((op) => this.#isUnknown(op)) && this.#members.mayRequire(author, seq)
+  }
+
+  #isUnknown(op: Op): boolean {
+    if (op.kind === 'unknown') return op.critical
+    return op.kind === 'control' && op.critical && !this.#options.knowsControl(op.control)
+  }
+
+  get #members(): MembersView {
+    return this.#options.applier.members
+  }
+}
