@@ -12,6 +12,7 @@ import type { AuthorId, Name } from '../ops/types.ts'
 const LABEL_BYTES_MAX = 32
 const EXTENSION_BYTES_MAX = 16
 const AUTHOR_LABEL_BYTES = 4
+const DAY_MS = 86_400_000
 /** Control characters, and what cannot stand in a name. */
 // eslint-disable-next-line no-control-regex
 const UNFIT = /[\u0000-\u001f\u007f/]/g
@@ -30,8 +31,7 @@ export function conflictName(name: Name, op: ConflictOp, label: string, k: numbe
 
 /** What stands between stem and number: " (conflict 2026-11-20 laptop)". */
 export function conflictMark({ ms, author }: ConflictOp, label: string): string {
-  const date = new Date(ms).toISOString().slice(0, 10)
-  return ` (conflict ${date} ${shownLabel(author, label)})`
+  return ` (conflict ${utcDate(ms)} ${shownLabel(author, label)})`
 }
 
 /** The k-th candidate with this mark. */
@@ -41,6 +41,27 @@ export function candidate(name: Name, mark: string, k: number): Name {
   const stem = hasExtension ? name.slice(0, dot) : name
   const end = `${mark}${k < 2 ? '' : ` ${k}`}${hasExtension ? name.slice(dot) : ''}`
   return `${cutBytes(stem, NAME_MAX_BYTES - end.length)}${end}` as Name
+}
+
+/** YYYY-MM-DD of a time since 1970: days to civil dates after Hinnant, "chrono-Compatible Low-Level
+ *  Date Algorithms" (years begin in March). */
+function utcDate(ms: number): string {
+  const days = Math.floor(ms / DAY_MS) + 719_468 // since 0000-03-01
+  const era = Math.floor(days / 146_097)
+  const dayOfEra = days - era * 146_097
+  const yearOfEra = Math.floor((dayOfEra - Math.floor(dayOfEra / 1460)
+    + Math.floor(dayOfEra / 36_524) - Math.floor(dayOfEra / 146_096)) / 365)
+  const dayOfYear = dayOfEra
+    - (365 * yearOfEra + Math.floor(yearOfEra / 4) - Math.floor(yearOfEra / 100))
+  const marchMonth = Math.floor((5 * dayOfYear + 2) / 153)
+  const day = dayOfYear - Math.floor((153 * marchMonth + 2) / 5) + 1
+  const month = marchMonth < 10 ? marchMonth + 3 : marchMonth - 9
+  const year = era * 400 + yearOfEra + (month <= 2 ? 1 : 0)
+  return `${pad(year, 4)}-${pad(month, 2)}-${pad(day, 2)}`
+}
+
+function pad(value: number, digits: number): string {
+  return String(value).padStart(digits, '0')
 }
 
 function shownLabel(author: AuthorId, label: string): string {

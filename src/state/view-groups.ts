@@ -131,7 +131,7 @@ export class ViewGroups {
       }
       if (page.length < 256) break
     }
-    for (const work of [...this.loaded(dir).values()]) {
+    for (const work of this.loaded(dir).values()) {
       claims.push(...work.claims)
       work.claims = []
       this.#takeDownOld(work)
@@ -172,7 +172,7 @@ export class ViewGroups {
   #wakeFreed(dir: number): void {
     const { store } = this.#pass
     if (directoryAt(store, dir).skipCount === 0) return
-    for (const { name, claims } of [...this.loaded(dir).values()]) {
+    for (const { name, claims } of this.loaded(dir).values()) {
       if (claims.length > 0) continue
       for (const other of store.skips(dir, name)) this.load(dir, other)
     }

@@ -119,7 +119,7 @@ export class ViewUnions {
   /** Takes the claims whose position is in one of the directories out of the body. */
   #takeOut(dir: number, going: ReadonlySet<NodeId>): void {
     const { store } = this.#pass
-    for (const name of [...this.#groups.loaded(dir).keys()]) this.#takeOutOf(dir, name, going)
+    for (const name of this.#groups.loaded(dir).keys()) this.#takeOutOf(dir, name, going)
     const seen = new Set(this.#groups.loaded(dir).keys())
     for (let after = 0; ;) {
       const page = store.entries(dir, after, PAGE_ENTRIES, true)
