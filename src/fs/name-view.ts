@@ -7,7 +7,7 @@
 // up to date; whoever changes the tree beneath (other devices' changes) tells changed(). Memory is
 // bounded by forgetting the directories that were used longest ago.
 
-import type { Content, Name } from '../ops/types.ts'
+import type { Content, Name, OpRef } from '../ops/types.ts'
 import type { Attr, Ino } from '../vault/buffers.ts'
 import type { DirEntry, NewNode, NodeInfo, Ticket, Tree } from '../vault/tree.ts'
 import { DirectoryView } from './directory-view.ts'
@@ -70,6 +70,10 @@ export class NameView implements Tree {
     const view = this.#view(parent)
     const list = this.#tree.listNodes(parent, after, max)
     return list.map(({ entry, node }) => ({ entry: shown(entry, view), node }))
+  }
+
+  originOf(parent: Ino, name: Name): OpRef | undefined {
+    return this.#tree.originOf(parent, this.#real(parent, name))
   }
 
   make(parent: Ino, name: Name, init: NewNode): NodeInfo {

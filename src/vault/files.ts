@@ -58,7 +58,8 @@ export class Files implements UnsealedContent, BufferEvents {
     const mayPut = (file: OpenFile): boolean => this.#mayPut(file)
     this.#sealer = new FileSealer({ ...options, spaceBytes, refuseWrites, journal }, mayPut, idle)
     this.#reader = new FileReader(options, idle)
-    this.orphans = new Orphans(this.#tree, this.#buffers, (ino) => this.#discard(ino))
+    const discard = (ino: Ino): void => this.#discard(ino)
+    this.orphans = new Orphans(this.#tree, this.#buffers, discard, (ino) => this.isInUse(ino))
     this.#buffers.listen(this)
   }
 
@@ -152,6 +153,12 @@ export class Files implements UnsealedContent, BufferEvents {
   }
 
   // ---- sealing, from outside
+
+  /** Somebody has it open, or not all of it is in the tree: a change by another device must not
+   *  take its place (FoldContext.isOpen). */
+  isInUse(ino: Ino): boolean {
+    return this.#files.has(ino) || this.#buffers.openCount(ino) > 0
+  }
 
   /** UnsealedContent */
   isUnsealed(ino: Ino): boolean {
@@ -399,6 +406,7 @@ export class Files implements UnsealedContent, BufferEvents {
     file.closed = true
     this.#files.delete(file.ino)
     this.#sealer.forget(file)
+    this.orphans.closed(file.ino)
   }
 
   /** Gives up the content of an orphan that nobody has open; what a rename waits for is put

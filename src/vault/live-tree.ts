@@ -1,7 +1,12 @@
 // LiveTree: the Tree over the replicated state. Every mutation becomes ops with provisional refs,
 // which are folded into the live state before the call returns, and queued as one user operation
-// for the next commit. Inodes without a name (unlinked while open, O_TMPFILE) are local and live
-// here only: they end with the process, as on any filesystem.
+// for the next commit. Inodes without a name (detached.ts) are local and live here only: they end
+// with the process, as on any filesystem.
+//
+// Before a change touches an item of a conflict, an operation of its own makes all of its items real
+// (tree-normalise.ts), so that the change does to that item what any filesystem would do, and
+// nothing to the others. A union of directories is changed by one op per member; what is made in
+// it, or moved into it, is put under its representative.
 //
 // A rename over a file whose source has content that is not sealed yet waits in the queue: its put
 // is filled in, here and in the live record, by the put() that the sealing ends with.
@@ -11,12 +16,14 @@ import type { AttrChange, AuthorId, Content, Name, NodeId, Op, OpRef } from '../
 import {
   ATTR_KEY_MODE, ATTR_KEY_MTIME, ATTR_KEY_OWNER, ATTR_KEY_XATTR, KIND_DIRECTORY, KIND_FILE,
 } from '../ops/types.ts'
+import { conflictName } from '../state/conflict-names.ts'
 import { FACTS_FOLLOW, FACTS_NAMED, FACTS_TIMES, Facts } from '../state/facts.ts'
+import { LONE_CONTEXT } from '../state/fold-pass.ts'
 import { Fold } from '../state/fold.ts'
 import type { Entry, LinkRecord } from '../state/records.ts'
 import { NodeRecord, ROOT_INO } from '../state/records.ts'
-import { applyAttr, sameContent, seenHeads } from '../state/registers.ts'
-import type { Store } from '../state/store.ts'
+import { seenHeads } from '../state/registers.ts'
+import type { PlacedGroup, Store } from '../state/store.ts'
 import { assert, must } from '../util/assert.ts'
 import { equalBytes } from '../util/bytes.ts'
 import {
@@ -24,12 +31,23 @@ import {
 } from './buffers.ts'
 import type { Attr, Ino } from './buffers.ts'
 import { BlockedRenames } from './blocked-renames.ts'
+import {
+  changeLocal, detachedFrom, detachedPut, isDetached, putLocal, withoutName,
+} from './detached.ts'
+import type { Detached, LocalInode } from './detached.ts'
 import type { UserOperation } from './pending.ts'
 import type { Clock } from './ports.ts'
 import type { DirEntry, NewNode, NodeInfo, Ticket, Tree, UnsealedContent } from './tree.ts'
+import { TreeConflicts } from './tree-conflicts.ts'
+import type {
+  ConflictChoice, ConflictPage, ConflictPlace, Resolution, TreeConflict,
+} from './tree-conflicts.ts'
 import {
-  EMPTY_CONTENT, attrDifference, attrsOf, firstAttrs, linkAt, moveOp, nodeInfoOf, recordedOwner,
-  removeOp, xattrOf,
+  Draft, conflictOf, conflictOfEntry, findNode, membersOf, normalise,
+} from './tree-normalise.ts'
+import {
+  attrDifference, attrOps, attrsOf, firstAttrs, isNothingNew, linkAt, moveOp, nodeInfoOf,
+  putOfContent, recordedOwner, removeOps, xattrOf,
 } from './tree-records.ts'
 import type { Owner } from './tree-records.ts'
 
@@ -43,24 +61,20 @@ export interface OperationQueue {
   /** The ticket of the operation pushed last. */
   readonly last: Ticket
   durable(ticket: Ticket): Promise<void>
+  /** Places every operation that is ready. True when none is left. */
+  placeAll?(): boolean
 }
 
 export interface LiveTreeOptions {
   store: Store
   queue: OperationQueue
+  /** The fold of the store; none: one for a vault that nobody else changes. */
+  fold?: Fold
   ids: Ids
   author: AuthorId
   clock: Clock
   /** Who mounts. */
   owner: Owner
-}
-
-/** A node that no name refers to, on this device only. */
-interface Orphan {
-  record: NodeRecord
-  parent: number
-  /** Made without a name: link() may give it one. */
-  unnamed: boolean
 }
 
 export class LiveTree implements Tree {
@@ -72,7 +86,9 @@ export class LiveTree implements Tree {
   readonly #clock: Clock
   readonly #owner: Owner
   readonly #fold: Fold
-  readonly #orphans = new Map<number, Orphan>()
+  /** Inodes without a name. */
+  readonly #locals = new Map<number, LocalInode>()
+  readonly #conflicts: TreeConflicts
   readonly #blocked: BlockedRenames
   #unsealed: UnsealedContent | undefined
   #order = 0
@@ -84,8 +100,13 @@ export class LiveTree implements Tree {
     this.#author = options.author
     this.#clock = options.clock
     this.#owner = options.owner
-    this.#fold = new Fold(options.store, options.ids)
+    this.#fold = options.fold ?? new Fold(options.store, options.ids, LONE_CONTEXT)
     this.#blocked = new BlockedRenames(options.store, options.queue, options.clock)
+    this.#conflicts = new TreeConflicts({
+      ...options,
+      newRef: () => this.#newRef(),
+      run: (draft) => this.#runDraft(draft),
+    })
   }
 
   /** Who knows about content that is not sealed yet; set once, before the first rename. */
@@ -96,9 +117,9 @@ export class LiveTree implements Tree {
   // ---- reading ----
 
   node(ino: Ino): NodeInfo | undefined {
-    if (this.#orphans.size > 0) {
-      const orphan = this.#orphans.get(ino)
-      if (orphan !== undefined) return this.#orphanInfo(orphan)
+    if (this.#locals.size > 0) {
+      const local = this.#locals.get(ino)
+      if (local !== undefined) return this.#localInfo(local)
     }
     const record = this.#store.node(ino)
     return record === undefined ? undefined : this.#info(record)
@@ -151,9 +172,8 @@ export class LiveTree implements Tree {
 
   make(parent: Ino, name: Name, init: NewNode): NodeInfo {
     const directory = this.#record(parent)
-    const facts = this.#now()
-    this.#run([this.#mkOp(directory, name, init.kind, firstAttrs(init, this.#owner))], facts)
-    return this.#info(this.#record(facts.values[0] ?? 0))
+    this.#run([this.#mkOp(directory, name, init.kind, firstAttrs(init, this.#owner))], this.#now())
+    return this.#info(this.#record(this.#entry(parent, name).ino))
   }
 
   makeUnnamed(init: NewNode): NodeInfo {
@@ -164,16 +184,16 @@ export class LiveTree implements Tree {
     Object.assign(record, recordedOwner(init.uid, init.gid, this.#owner))
     record.atimeSec = record.mtimeSec = record.ctimeSec = sec
     record.atimeNsec = record.mtimeNsec = record.ctimeNsec = nsec
-    const orphan: Orphan = { record, parent: ROOT_INO, unnamed: true }
-    this.#orphans.set(record.ino, orphan)
-    return this.#orphanInfo(orphan)
+    const local: LocalInode = { record, parent: ROOT_INO, kind: 'unnamed' }
+    this.#locals.set(record.ino, local)
+    return this.#localInfo(local)
   }
 
   link(ino: Ino, parent: Ino, name: Name): NodeInfo {
     const directory = this.#record(parent)
-    const orphan = this.#orphans.get(ino)
-    if (orphan !== undefined) return this.#nameOrphan(orphan, directory, name)
-    const record = this.#record(ino)
+    const local = this.#locals.get(ino)
+    if (local !== undefined) return this.#nameLocal(local, directory, name)
+    const record = this.#realRecord(ino)
     const mint = this.#store.meta.nextMint++
     const link = this.#ids.link(this.#author, mint, record.node)
     const op: Op = { kind: 'link', mint, link, node: record.node, parent: directory.node, name }
@@ -182,67 +202,70 @@ export class LiveTree implements Tree {
   }
 
   unlink(parent: Ino, name: Name): { ino: Ino; orphan: boolean } {
-    const entry = must(this.#store.entry(parent, name), 'unlink: no such entry')
-    const record = this.#record(entry.ino)
+    const record = this.#toTouch(parent, name)
     assert(record.entryCount === 0, 'unlink: the directory is not empty')
+    const { ino } = record
     const facts = this.#now()
-    const orphan = this.#asOrphan(record, parent, facts)
-    this.#run([removeOp(record, linkAt(record, parent, name))], facts)
-    return { ino: entry.ino as Ino, orphan: this.#keepOrphan(entry.ino, orphan) }
+    const orphan = asOrphan(record, parent, facts)
+    this.#run(this.#removesOf(record, parent, name), facts)
+    return { ino: ino as Ino, orphan: this.#keepOrphan(ino, orphan) }
   }
 
   rename(
     parent: Ino, name: Name, newParent: Ino, newName: Name,
   ): { replaced: Ino | undefined; orphan: boolean } {
-    const entry = must(this.#store.entry(parent, name), 'rename: no such entry')
-    const target = this.#store.entry(newParent, newName)
-    const source = this.#record(entry.ino)
-    const link = linkAt(source, parent, name)
-    const facts = this.#now()
-    if (target === undefined) {
-      this.#run([moveOp(link, this.#record(newParent), newName)], facts)
+    let source = this.#toTouch(parent, name)
+    if (this.#store.entry(newParent, newName) === undefined) {
+      this.#run(this.#movesOf(source, parent, name, newParent, newName), this.#now())
       return { replaced: undefined, orphan: false }
     }
-    assert(target.ino !== entry.ino, 'rename: both names are of one inode')
-    const replaced = this.#record(target.ino)
-    const orphan = this.#asOrphan(replaced, newParent, facts)
-    if (hasOneName(source) && hasOneName(replaced)) {
-      this.#replaceContent(source, link, replaced, facts)
+    const target = this.#toTouch(newParent, newName)
+    source = this.#record(this.#entry(parent, name).ino)
+    assert(target.ino !== source.ino, 'rename: both names are of one inode')
+    const { ino } = target
+    const facts = this.#now()
+    const orphan = asOrphan(target, newParent, facts)
+    if (hasOneName(source) && hasOneName(target)) {
+      this.#replaceContent(source, linkAt(source, parent, name), target, facts)
     } else {
-      assert(replaced.entryCount === 0, 'rename: the directory is not empty')
-      const remove = removeOp(replaced, linkAt(replaced, newParent, newName))
-      const move = moveOp(link, this.#record(newParent), newName)
-      if (!this.#isUnsealed(source)) this.#run([remove, move], facts)
-      else this.#runWaiting(source.ino as Ino, [putOf(source, source), remove, move], facts)
+      assert(target.entryCount === 0, 'rename: the directory is not empty')
+      const removes = this.#removesOf(target, newParent, newName)
+      const ops = [...removes, ...this.#movesOf(source, parent, name, newParent, newName)]
+      if (!this.#isUnsealed(source)) this.#run(ops, facts)
+      else this.#runWaiting(source.ino as Ino, [putOfContent(source, source), ...ops], facts)
     }
-    return { replaced: target.ino as Ino, orphan: this.#keepOrphan(target.ino, orphan) }
+    return { replaced: ino as Ino, orphan: this.#keepOrphan(ino, orphan) }
   }
 
   exchange(parent: Ino, name: Name, newParent: Ino, newName: Name): void {
-    const one = must(this.#store.entry(parent, name), 'exchange: no such entry')
-    const two = must(this.#store.entry(newParent, newName), 'exchange: no such entry')
-    if (one.ino === two.ino) return
-    const first = this.#record(one.ino)
-    const second = this.#record(two.ino)
-    const there = this.#record(newParent)
-    const here = this.#record(parent)
+    if (this.#entry(parent, name).ino === this.#entry(newParent, newName).ino) return
+    this.#toTouch(parent, name)
+    const second = this.#toTouch(newParent, newName)
+    const first = this.#record(this.#entry(parent, name).ino)
     this.#run([
-      moveOp(linkAt(first, parent, name), there, newName),
-      moveOp(linkAt(second, newParent, newName), here, name),
+      ...this.#movesOf(first, parent, name, newParent, newName),
+      ...this.#movesOf(second, newParent, newName, parent, name),
     ], this.#now())
   }
 
   release(ino: Ino): void {
-    this.#orphans.delete(ino)
+    this.#locals.delete(ino)
+  }
+
+  /** Somebody else's change took the name or the content of an inode that is open here. `record`:
+   *  what it was, a copy; `parent`: ino of its directory. To be told by the fold (ViewChanges). */
+  detach(ino: number, record: NodeRecord, parent: number): void {
+    this.#locals.set(ino, detachedFrom(record, parent))
   }
 
   // ---- attributes and content ----
 
   setAttrs(ino: Ino, mask: number, attr: Attr): void {
-    const orphan = this.#orphans.get(ino)
-    const record = orphan?.record ?? this.#record(ino)
+    const local = this.#locals.get(ino)
+    let record = local?.record ?? this.#record(ino)
     const facts = mask & ATTR_CTIME ? new Facts(attr.ctimeSec, attr.ctimeNsec) : this.#now()
     const changes = this.#changesOf(record, mask, attr)
+    if (changes.length > 0 && local === undefined) record = this.#realRecord(ino)
     if (mask & ATTR_ATIME) {
       facts.kind = FACTS_TIMES
       facts.values.push(ino, attr.atimeSec, attr.atimeNsec)
@@ -250,29 +273,29 @@ export class LiveTree implements Tree {
       facts.kind = FACTS_TIMES
       facts.values.push(ino)
     }
-    if (orphan === undefined) this.#run(attrOps(record, changes), facts)
-    else changeOrphan(orphan.record, changes, facts, this.#newRef())
+    if (local === undefined) this.#run(this.#attrsOf(record, changes), facts)
+    else changeLocal(local.record, changes, facts, this.#newRef())
   }
 
   setXattr(ino: Ino, name: string, value: Uint8Array | undefined): void {
-    const orphan = this.#orphans.get(ino)
-    const record = orphan?.record ?? this.#record(ino)
+    const local = this.#locals.get(ino)
+    const record = local?.record ?? this.#record(ino)
     const old = xattrOf(record, name)
-    const facts = this.#now()
     const isSame = old === undefined
       ? value === undefined
       : value !== undefined && equalBytes(old, value)
     if (isSame) return
     const changes: AttrChange[] = [{ key: ATTR_KEY_XATTR, name, value }]
-    if (orphan === undefined) this.#run(attrOps(record, changes), facts)
-    else changeOrphan(orphan.record, changes, facts, this.#newRef())
+    if (local !== undefined) changeLocal(local.record, changes, this.#now(), this.#newRef())
+    else this.#run(this.#attrsOf(this.#realRecord(ino), changes), this.#now())
   }
 
   put(ino: Ino, content: Content, attr: Attr): void {
     const filled = this.#blocked.fill(ino, content, attr)
-    const orphan = this.#orphans.get(ino)
-    if (orphan !== undefined) {
-      putOrphan(orphan.record, content, attr, this.#newRef())
+    const local = this.#locals.get(ino)
+    if (local !== undefined) {
+      const ref = isDetached(local) ? this.#putDetached(local, content, attr) : this.#newRef()
+      putLocal(local.record, content, attr, ref)
       return
     }
     const record = this.#record(ino)
@@ -285,40 +308,162 @@ export class LiveTree implements Tree {
       return
     }
     assert(record.kind === KIND_FILE, 'put: not a file')
-    const op: Op & { kind: 'put' } = {
-      kind: 'put',
-      node: record.node,
-      base: seenHeads(record),
-      sizeBytes: attr.sizeBytes,
-      mtimeSec: attr.mtimeSec,
-      mtimeNsec: attr.mtimeNsec,
-      content,
-    }
-    if (isNothingNew(record, op)) return
+    const { sizeBytes, mtimeSec, mtimeNsec } = attr
+    const put = { sizeBytes, mtimeSec, mtimeNsec, content }
+    if (isNothingNew(record, put)) return
+    const now = this.#underOwnName(record)
+    const op: Op = { kind: 'put', node: now.node, base: seenHeads(now), ...put }
     this.#run([op], new Facts(attr.ctimeSec, attr.ctimeNsec))
+  }
+
+  // ---- conflicts: for the command line ----
+
+  /** Conflicts behind `after`, at most `max`, in an order of this device's own. */
+  conflicts(after: ConflictPlace | undefined, max: number): ConflictPage {
+    return this.#conflicts.list(after, max)
+  }
+
+  /** The conflict that an entry is part of. */
+  conflictAt(parent: Ino, name: Name): TreeConflict | undefined {
+    return this.#conflicts.at(parent, name)
+  }
+
+  /** Decides a conflict; tree-conflicts.ts says what each choice means. Throws 'usage'. */
+  resolve(parent: Ino, name: Name, keep: ConflictChoice): Resolution {
+    return this.#conflicts.resolve(parent, name, keep)
+  }
+
+  originOf(parent: Ino, name: Name): OpRef | undefined {
+    const entry = this.#store.entry(parent, name)
+    return entry && linkAt(this.#record(entry.ino), parent, name).pos
+  }
+
+  pathOf(ino: Ino): Name[] | undefined {
+    const path: Name[] = []
+    for (let at = this.#store.node(ino); at?.ino !== ROOT_INO;) {
+      const link = at?.links.find((one) => one.shown)
+      if (link === undefined) return undefined
+      path.push(link.shownName)
+      at = this.#store.node(link.shownParent)
+    }
+    return path.reverse()
   }
 
   // ---- inside ----
 
   #run(ops: Op[], facts: Facts, ready = true): UserOperation {
-    const refs: OpRef[] = []
-    for (let i = 0; i < ops.length; i++) refs.push(this.#newRef())
+    return this.#runWith(ops, ops.map(() => this.#newRef()), facts, ready)
+  }
+
+  #runWith(ops: Op[], refs: OpRef[], facts: Facts, ready: boolean): UserOperation {
     facts.opCount = ops.length
     this.#fold.apply(ops, refs, facts)
-    assert(
-      this.#fold.voids.length === 0,
-      () => `a local operation is void: ${this.#fold.voids.join()}`,
-    )
+    const { voids } = this.#fold
+    assert(voids.length === 0, () => `a local operation is void: ${voids.join()}`)
     const operation: UserOperation = { ops, refs, facts, ready }
     this.#queue.push(operation)
     return operation
+  }
+
+  #runDraft({ ops, refs }: Draft): void {
+    if (ops.length > 0) this.#runWith(ops, refs, this.#now(), true)
+  }
+
+  /** Makes every item of a conflict real. */
+  #normalise(group: PlacedGroup): void {
+    const draft = new Draft(() => this.#newRef())
+    const copies = { store: this.#store, ids: this.#ids, author: this.#author }
+    normalise(draft, copies, group)
+    this.#runDraft(draft)
+  }
+
+  /** The node of an entry that is about to be renamed, removed or replaced. */
+  #toTouch(parent: Ino, name: Name): NodeRecord {
+    const entry = this.#entry(parent, name)
+    const conflict = conflictOfEntry(this.#store, entry)
+    if (conflict === undefined) return this.#record(entry.ino)
+    this.#normalise(conflict)
+    return this.#record(this.#entry(parent, name).ino)
+  }
+
+  /** The record, of a node that ops have made. */
+  #realRecord(ino: number): NodeRecord {
+    const record = this.#record(ino)
+    return record.virtualOf === '' ? record : this.#underOwnName(record)
+  }
+
+  /** The record, once no link of it is shown under a conflict name. */
+  #underOwnName(record: NodeRecord): NodeRecord {
+    const { ino } = record
+    let now = record
+    for (const { link } of record.links) {
+      const shown = now.links.find((one) => one.link === link)
+      if (shown?.shown !== true || shown.shownName === shown.name) continue
+      const conflict = conflictOf(this.#store, now, shown)
+      if (conflict !== undefined) this.#normalise(conflict)
+      now = this.#record(ino)
+    }
+    return now
+  }
+
+  #removesOf(record: NodeRecord, parent: number, name: Name): Op[] {
+    if (record.members.length === 0) return removeOps(record, linkAt(record, parent, name))
+    return membersOf(this.#store, record).flatMap((member) => (
+      removeOps(member, must(member.links[0], 'a directory has a link'))
+    ))
+  }
+
+  #movesOf(
+    record: NodeRecord, parent: number, name: Name, newParent: number, newName: Name,
+  ): Op[] {
+    const there = this.#record(newParent)
+    if (record.members.length === 0) return [moveOp(linkAt(record, parent, name), there, newName)]
+    return membersOf(this.#store, record).map((member) => (
+      moveOp(must(member.links[0], 'a directory has a link'), there, newName)
+    ))
+  }
+
+  #attrsOf(record: NodeRecord, changes: AttrChange[]): Op[] {
+    return membersOf(this.#store, record).flatMap((member) => attrOps(member, changes))
+  }
+
+  /** What a detached inode was written goes beside what others wrote. */
+  #putDetached(local: Detached, content: Content, attr: Attr): OpRef {
+    const node = must(findNode(this.#store, local.node), 'a detached inode without its node')
+    const op = detachedPut(local, content, attr)
+    // a head that is not named becomes a variant, whose id needs its place in a batch
+    const isPlaced = (): boolean => node.heads.every(({ ref }) => (
+      ref.seq >= 0 || local.base.includes(ref)
+    ))
+    if (!isPlaced()) this.#queue.placeAll?.()
+    const ops = isPlaced() ? [op] : this.#asCopy(local, node, op)
+    const { refs } = this.#run(ops, new Facts(attr.ctimeSec, attr.ctimeNsec))
+    const ref = must(refs[refs.length - 1], 'a put without a ref')
+    local.base = [ref]
+    return ref
+  }
+
+  /** As a file beside it: from now on, the inode's content is that one's. */
+  #asCopy(local: Detached, node: NodeRecord, put: Op & { kind: 'put' }): Op[] {
+    const link = node.links.find((one) => one.shown) ?? node.links[0]
+    const directory = this.#store.node(link?.shownParent ?? 0)
+      ?? this.#store.node(local.parent) ?? this.#record(ROOT_INO)
+    const origin = { ms: this.#clock.nowMs(), author: this.#author }
+    const wanted = link?.name ?? 'file' as Name
+    let name = wanted
+    for (let k = 1; this.#store.entry(directory.ino, name) !== undefined; k++) {
+      name = conflictName(wanted, origin, '', k)
+    }
+    const mk = this.#mkOp(directory, name, KIND_FILE, attrsOf(local.record))
+    local.node = mk.node
+    return [mk, { ...put, node: mk.node, base: [] }]
   }
 
   /** Rename over a file, both with one name: the target takes over content and attributes. */
   #replaceContent(source: NodeRecord, link: LinkRecord, target: NodeRecord, facts: Facts): void {
     const changes = attrOps(target, attrDifference(target, source))
     facts.kind = FACTS_FOLLOW
-    const ops = [putOf(target, source), ...changes, removeOp(source, link)]
+    const ops = [putOfContent(target, source), ...changes, ...removeOps(source, link)]
     if (this.#isUnsealed(source)) this.#runWaiting(source.ino as Ino, ops, facts)
     else this.#run(ops, facts)
   }
@@ -334,9 +479,8 @@ export class LiveTree implements Tree {
     this.#blocked.add(ino, operation, must(this.#unsealed, 'rename: nobody seals'))
   }
 
-  #nameOrphan(orphan: Orphan, directory: NodeRecord, name: Name): NodeInfo {
-    assert(orphan.unnamed, 'link: the inode was unlinked')
-    const record = orphan.record
+  #nameLocal({ kind, record }: LocalInode, directory: NodeRecord, name: Name): NodeInfo {
+    assert(kind === 'unnamed', 'link: the inode has lost its name')
     const facts = this.#now()
     facts.kind = FACTS_NAMED
     facts.presetIno = record.ino
@@ -356,7 +500,7 @@ export class LiveTree implements Tree {
       })
     }
     this.#run(ops, facts)
-    this.#orphans.delete(record.ino)
+    this.#locals.delete(record.ino)
     return this.#info(this.#record(record.ino))
   }
 
@@ -383,18 +527,9 @@ export class LiveTree implements Tree {
     return changes
   }
 
-  /** What the inode would be without a name, taken before the operation. */
-  #asOrphan(record: NodeRecord, parent: number, facts: Facts): Orphan {
-    const copy = record.clone()
-    copy.links = []
-    copy.ctimeSec = facts.sec
-    copy.ctimeNsec = facts.nsec
-    return { record: copy, parent, unnamed: false }
-  }
-
-  #keepOrphan(ino: number, orphan: Orphan): boolean {
+  #keepOrphan(ino: number, orphan: LocalInode): boolean {
     if (this.#store.node(ino) !== undefined) return false
-    this.#orphans.set(ino, orphan)
+    this.#locals.set(ino, orphan)
     return true
   }
 
@@ -403,11 +538,15 @@ export class LiveTree implements Tree {
     return nodeInfoOf(record, parent ?? ROOT_INO, this.#owner)
   }
 
-  #orphanInfo(orphan: Orphan): NodeInfo {
-    const info = nodeInfoOf(orphan.record, orphan.parent, this.#owner)
+  #localInfo({ record, parent, kind }: LocalInode): NodeInfo {
+    const info = nodeInfoOf(record, parent, this.#owner)
     info.attr.nlink = 0
-    info.orphan = true
+    info.orphan = kind !== 'detached'
     return info
+  }
+
+  #entry(parent: number, name: Name): Entry {
+    return must(this.#store.entry(parent, name), 'no such entry')
   }
 
   #record(ino: number): NodeRecord {
@@ -415,7 +554,7 @@ export class LiveTree implements Tree {
   }
 
   #any(ino: number): NodeRecord {
-    return this.#orphans.get(ino)?.record ?? this.#record(ino)
+    return this.#locals.get(ino)?.record ?? this.#record(ino)
   }
 
   #now(): Facts {
@@ -432,52 +571,10 @@ function hasOneName(record: NodeRecord): boolean {
   return record.kind === KIND_FILE && record.shownLinks === 1
 }
 
-/** The content of `source`, sealed so far, as that of `target`. */
-function putOf(target: NodeRecord, source: NodeRecord): Op & { kind: 'put' } {
-  const winner = source.winner
-  return {
-    kind: 'put',
-    node: target.node,
-    base: seenHeads(target),
-    sizeBytes: winner?.sizeBytes ?? 0,
-    mtimeSec: source.mtimeSec,
-    mtimeNsec: source.mtimeNsec,
-    content: winner?.content ?? EMPTY_CONTENT,
-  }
+/** What the inode would be without a name, taken before the operation. */
+function asOrphan(record: NodeRecord, parent: number, facts: Facts): LocalInode {
+  const copy = withoutName(record)
+  copy.ctimeSec = facts.sec
+  copy.ctimeNsec = facts.nsec
+  return { record: copy, parent, kind: 'orphan' }
 }
-
-/** One op per change; the first names what the caller saw being changed (all: a batch is full). */
-function attrOps(record: NodeRecord, changes: AttrChange[]): Op[] {
-  return changes.map((change, i) => (
-    { kind: 'attr', node: record.node, change, prev: i === 0 ? [...record.touches] : [] }
-  ))
-}
-
-function isNothingNew(record: NodeRecord, op: Op & { kind: 'put' }): boolean {
-  const winner = record.winner
-  if (winner === undefined || record.heads.length > 1) return false
-  if (record.mtimeSec !== op.mtimeSec || record.mtimeNsec !== op.mtimeNsec) return false
-  return sameContent(winner, { ...winner, content: op.content, sizeBytes: op.sizeBytes })
-}
-
-function changeOrphan(
-  record: NodeRecord, changes: AttrChange[], facts: Facts, ref: OpRef,
-): void {
-  for (const change of changes) applyAttr(record, change, ref, undefined)
-  record.ctimeSec = facts.sec
-  record.ctimeNsec = facts.nsec
-  if (facts.values.length !== 3) return
-  record.atimeSec = facts.values[1] ?? 0
-  record.atimeNsec = facts.values[2] ?? 0
-}
-
-function putOrphan(record: NodeRecord, content: Content, attr: Attr, ref: OpRef): void {
-  const { sizeBytes, mtimeSec, mtimeNsec } = attr
-  record.heads = [{ ref, covered: false, sizeBytes, mtimeSec, mtimeNsec, content }]
-  record.mtimeSec = mtimeSec
-  record.mtimeNsec = mtimeNsec
-  record.mtimeRef = ref
-  record.ctimeSec = attr.ctimeSec
-  record.ctimeNsec = attr.ctimeNsec
-}
-

@@ -1,6 +1,7 @@
 // Between records of the state and what filesystem calls see: attributes, owners, the ops that name
 // what their caller saw. Pure.
 
+import { REFS_PER_OP_MAX } from '../ops/bounds.ts'
 import {
   ATTR_KEY_MODE, ATTR_KEY_MTIME, ATTR_KEY_OWNER, ATTR_KEY_RDEV, ATTR_KEY_TARGET, ATTR_KEY_XATTR,
   KIND_BLOCK_DEVICE, KIND_CHAR_DEVICE, KIND_DIRECTORY, KIND_FIFO, KIND_FILE, KIND_SOCKET,
@@ -8,6 +9,7 @@ import {
 } from '../ops/types.ts'
 import type { AttrChange, Content, Name, NodeKind, Op, OpRef } from '../ops/types.ts'
 import type { LinkRecord, NodeRecord } from '../state/records.ts'
+import { sameContent, seenHeads } from '../state/registers.ts'
 import { must } from '../util/assert.ts'
 import { EMPTY_BYTES, equalBytes } from '../util/bytes.ts'
 import type { Attr, Ino } from './buffers.ts'
@@ -127,7 +129,7 @@ export function linkAt(record: NodeRecord, parent: number, name: Name): LinkReco
   const links = record.links
   const link = links.length === 1
     ? links[0]
-    : links.find((one) => one.shown && one.shownParent === parent && one.name === name)
+    : links.find((one) => one.shown && one.shownParent === parent && one.shownName === name)
   return must(link, 'an entry without its link')
 }
 
@@ -137,12 +139,63 @@ export function moveOp(link: LinkRecord, parent: NodeRecord, name: Name): Op {
 
 /**
  * Removes the link. Whoever removes the last name of a node has seen its content and attributes go;
- * whoever removes one of several has not meant them.
+ * whoever removes one of several has not meant them. `gone`: links of it that are removed before, by
+ * the same operation; `heads`: its content heads by then, when others than the record's.
  */
-export function removeOp(record: NodeRecord, link: LinkRecord): Op {
-  const isLast = record.shownLinks === 1
-  const contentHeads: OpRef[] = []
-  if (isLast) for (const head of record.heads) if (!head.covered) contentHeads.push(head.ref)
-  const prev = isLast ? [...link.heads, ...record.touches] : [...link.heads]
-  return { kind: 'rm', link: link.link, prev, contentHeads }
+export function removeOps(
+  record: NodeRecord, link: LinkRecord, gone: readonly string[] = [], heads?: readonly OpRef[],
+): Op[] {
+  const isLast = record.links.every((one) => (
+    one === link || gone.includes(one.link) || !(one.shown || one.wanted)
+  ))
+  if (!isLast) return removeParts(link, [...link.heads], [])
+  const contentHeads = heads ?? record.heads.filter((head) => !head.covered).map(({ ref }) => ref)
+  return removeParts(link, [...link.heads, ...record.touches], [...contentHeads])
+}
+
+/** As many ops as the refs need. */
+function removeParts(link: LinkRecord, prev: OpRef[], contentHeads: OpRef[]): Op[] {
+  const ops: Op[] = []
+  const count = Math.max(prev.length, contentHeads.length, 1)
+  for (let from = 0; from < count; from += REFS_PER_OP_MAX) {
+    const end = from + REFS_PER_OP_MAX
+    ops.push({
+      kind: 'rm', link: link.link,
+      prev: prev.slice(from, end), contentHeads: contentHeads.slice(from, end),
+    })
+  }
+  return ops
+}
+
+/** The content of `source`, sealed so far, as that of `target`. */
+export function putOfContent(target: NodeRecord, source: NodeRecord): Op & { kind: 'put' } {
+  const winner = source.winner
+  return {
+    kind: 'put',
+    node: target.node,
+    base: seenHeads(target),
+    sizeBytes: winner?.sizeBytes ?? 0,
+    mtimeSec: source.mtimeSec,
+    mtimeNsec: source.mtimeNsec,
+    content: winner?.content ?? EMPTY_CONTENT,
+  }
+}
+
+/** One op per change; the first names what the caller saw being changed (all: a batch is full). */
+export function attrOps(record: NodeRecord, changes: readonly AttrChange[]): Op[] {
+  return changes.map((change, i) => {
+    const prev = i === 0 ? record.touches.slice(0, REFS_PER_OP_MAX) : []
+    return { kind: 'attr', node: record.node, change, prev }
+  })
+}
+
+/** Whether the file has this very content and time, and no other. */
+export function isNothingNew(
+  record: NodeRecord,
+  put: { sizeBytes: number; mtimeSec: number; mtimeNsec: number; content: Content },
+): boolean {
+  const winner = record.winner
+  if (winner === undefined || record.heads.length > 1) return false
+  if (record.mtimeSec !== put.mtimeSec || record.mtimeNsec !== put.mtimeNsec) return false
+  return sameContent(winner, { ...winner, content: put.content, sizeBytes: put.sizeBytes })
 }

@@ -4,9 +4,13 @@
 //   2. is queued as one user-level operation, in order, for the next commit (journal).
 // Reads and mutations are synchronous; permissions and POSIX error rules are the caller's (fs/):
 // what is asked for here must be possible, or an assertion fails.
+//
+// A directory may be a union of several nodes, and an entry an item of a conflict, under its own or a
+// conflict name: callers see ordinary directories and files. A change of one item leaves the others
+// under the names that they had.
 
 import type { Attr, Ino } from './buffers.ts'
-import type { Content, Name, NodeKind } from '../ops/types.ts'
+import type { Content, Name, NodeKind, OpRef } from '../ops/types.ts'
 
 export interface DirEntry {
   name: Name
@@ -24,7 +28,9 @@ export interface NodeInfo {
   attr: Attr // size, nlink and times included (what buffers hold dirty is newer)
   content: Content | undefined // of the winning head; files only; undefined = never written, empty
   target: string // symlink, latin1; '' otherwise
-  orphan: boolean // no name refers to it any more
+  /** No name refers to it any more. An open file that somebody else's change took its name or its
+   *  content from is none: it has no name, but what is written to it is kept. */
+  orphan: boolean
   entryCount: number // directories: live entries without . and ..
   /** Directories: the parent's ino (of the root: the root). */
   parent: Ino
@@ -52,6 +58,10 @@ export interface Tree {
   list(parent: Ino, after: number, max: number): DirEntry[]
   listNodes(parent: Ino, after: number, max: number): { entry: DirEntry; node: NodeInfo }[]
 
+  /** The op that put the entry there: its time and author decide between names that are one for
+   *  other systems. */
+  originOf(parent: Ino, name: Name): OpRef | undefined
+
   make(parent: Ino, name: Name, init: NewNode): NodeInfo
   /** A file without a name (O_TMPFILE): local until link() gives it one. */
   makeUnnamed(init: NewNode): NodeInfo
@@ -78,7 +88,8 @@ export interface Tree {
   listXattrs(ino: Ino): string[]
   /** undefined removes. */
   setXattr(ino: Ino, name: string, value: Uint8Array | undefined): void
-  /** New content of a file, sealed: its chunks are in packs or in `loose` (not yet durable). */
+  /** New content of a file, sealed: its chunks are in packs or in `loose` (not yet durable). It
+   *  replaces what the ino's openers have seen, and nothing that others have written since. */
   put(ino: Ino, content: Content, attr: Attr): void
 
   /** The orphan is not used any more (no opens, forgotten): its local record goes. */

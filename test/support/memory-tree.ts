@@ -72,6 +72,10 @@ export class MemoryTree implements Tree {
     })
   }
 
+  originOf(): undefined {
+    return undefined
+  }
+
   make(parent: Ino, name: Name, init: NewNode): NodeInfo {
     const node = this.#add(init)
     this.#enter(parent, name, node)
