@@ -98,6 +98,11 @@ export class FoldPass {
     return must(this.find(node), 'a node without a record')
   }
 
+  /** The shown node with this ino. */
+  atIno(ino: number): NodeRecord {
+    return must(this.store.node(ino), 'an ino without a record')
+  }
+
   findLink(link: LinkId): NodeRecord | undefined {
     return this.find(this.store.nodeOfLink(link) ?? (link as string as NodeId))
   }

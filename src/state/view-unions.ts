@@ -9,12 +9,11 @@
 
 import type { Name, NodeId } from '../ops/types.ts'
 import { KIND_DIRECTORY } from '../ops/types.ts'
-import { indexOfLink, linkOf } from './fold-pass.ts'
+import { indexOfLink, indexOfShown, linkOf } from './fold-pass.ts'
 import type { FoldPass } from './fold-pass.ts'
 import { FIRST_COOKIE, NO_NODES, STORED_HIDDEN } from './records.ts'
 import type { NodeRecord } from './records.ts'
 import type { ViewEntries } from './view-entries.ts'
-import { shownAt } from './view-groups.ts'
 import type { ViewGroups } from './view-groups.ts'
 import { smallestNode } from './view-items.ts'
 
@@ -126,9 +125,11 @@ export class ViewUnions {
       for (const entry of page) {
         after = entry.cookie
         if (seen.has(entry.name)) continue
-        const { record, at } = shownAt(store, entry)
-        const link = linkOf(record, at)
-        if (link.name !== entry.name) continue // not the first of its group
+        const record = this.#pass.atIno(entry.ino)
+        const at = indexOfShown(record, dir, entry.name)
+        // not the first of its group, which may have been taken out already
+        const link = at < 0 ? undefined : linkOf(record, at)
+        if (link === undefined || link.name !== entry.name) continue
         if (record.grouped || going.has(link.parent)) this.#takeOutOf(dir, entry.name, going)
       }
       if (page.length < PAGE_ENTRIES) return
