@@ -11,6 +11,7 @@
 //   MINIMAL=1      a failure is told as the fewest ops that make it
 import t from 'tap'
 import { testSeed } from '../support/random.ts'
+import type { SeededRandom } from '../support/random.ts'
 import { Facts } from '../../src/state/facts.ts'
 import { FoldReplica } from './fold-replica.helper.ts'
 import { minimise } from './fold-minimal.helper.ts'
@@ -39,6 +40,19 @@ class Device {
     this.standing = standing
     this.user.changeStanding(standingOf(standing))
     this.replica.changeStanding(standing)
+  }
+
+  rename(label: typeof VAULT.label): void {
+    if (this.replica.label === label) return
+    this.user.changeLabels(label)
+    this.replica.changeLabels(label)
+  }
+
+  /** Something is opened here, something else closed. */
+  open(random: SeededRandom): void {
+    const { isOpen, store } = this.replica
+    isOpen.clear()
+    for (let n = 0; n < 5; n++) isOpen.add(random.int(2, store.meta.nextIno + 1))
   }
 
   check(): void {
@@ -75,12 +89,16 @@ class World {
       else this.#hear(device)
       if (fuzz.options.cuts && random.chance(0.03)) fuzz.changeStanding()
       if (random.chance(0.1)) device.adopt(fuzz.standing)
+      if (random.chance(0.01)) fuzz.changeLabels()
+      if (random.chance(0.05)) device.rename(fuzz.label)
+      if (random.chance(0.1)) device.open(random)
       if (random.chance(0.1)) device.check()
       if (random.chance(0.05)) device.replica.checkpoint()
     }
     for (const device of devices) while (this.#hear(device));
     for (const device of devices) {
       device.adopt(fuzz.standing)
+      device.rename(fuzz.label)
       device.check()
     }
     this.#agree()
@@ -122,6 +140,7 @@ class World {
   #refold(): FoldReplica {
     const { fuzz, devices } = this
     const replica = new FoldReplica(VAULT)
+    if (fuzz.random.chance(0.5)) replica.changeLabels(fuzz.label)
     const lengths = new Map<string, number>()
     const isReady = (batch: ModelBatch) => batch.deps.every(({ author, length }) => (
       (lengths.get(author) ?? 0) >= length
@@ -138,6 +157,7 @@ class World {
       lengths.set(batch.author, batch.seq + 1)
     }
     replica.changeStanding(fuzz.standing)
+    replica.changeLabels(fuzz.label)
     const { model, view } = devices[0]!.user.seen
     const wrong = replica.compare(model, view)
     if (wrong !== undefined) throw new DeviceError(replica, `refold: ${wrong}`)
@@ -160,6 +180,7 @@ function replay(replica: FoldReplica): FoldReplica {
     const { kind, sec, nsec, values } = event.facts
     const facts = Facts.replaying(kind, sec, nsec, [...values])
     if ('batch' in event) again.apply(event.batch, event.own, facts)
+    else if ('labels' in event) again.changeLabels(event.labels, facts)
     else again.changeStanding(event.standing, facts)
   }
   return again

@@ -17,12 +17,16 @@ const NOTHING: Op = { kind: 'ack', heads: [] }
 export function replayEvents(vault: Vault, events: readonly ReplicaEvent[]): string | undefined {
   const replica = new FoldReplica(vault)
   const batches: ModelBatch[] = []
+  let { label } = vault
   let version: StandingVersion = { cutoffs: new Map(), voids: new Set() }
   for (const [i, event] of events.entries()) {
     try {
       if ('batch' in event) {
         batches.push(event.batch)
         replica.apply(event.batch, event.own)
+      } else if ('labels' in event) {
+        label = event.labels
+        replica.changeLabels(label)
       } else {
         version = event.standing
         replica.changeStanding(version)
@@ -31,7 +35,7 @@ export function replayEvents(vault: Vault, events: readonly ReplicaEvent[]): str
       return `event ${i}: ${error instanceof Error ? error.stack ?? '' : String(error)}`
     }
     const model = foldNaively(batches, { root: vault.root, standing: standingOf(version) })
-    const wrong = replica.compare(model, viewNaively(model, vault))
+    const wrong = replica.compare(model, viewNaively(model, { ids: vault.ids, label }))
     if (wrong !== undefined) return `event ${i}: ${wrong}`
   }
   return undefined
@@ -61,7 +65,7 @@ export function minimise(vault: Vault, given: readonly ReplicaEvent[], failed: s
       const { ops } = event.batch
       const without = (which: (index: number) => boolean) => {
         const left = ops.map((op, index) => (which(index) ? NOTHING : op))
-        const { follow: _follow, ...batch } = { follow: false, ...event.batch, ops: left }
+        const { follow: _follow, ...batch } = { ...event.batch, ops: left }
         tryIt(events.map((one) => (one === event ? { ...event, batch } : one)))
       }
       if (ops.some((op) => op.kind !== 'ack')) without(() => true)
@@ -72,7 +76,7 @@ export function minimise(vault: Vault, given: readonly ReplicaEvent[], failed: s
         if (current === undefined || !('batch' in current)) break
         const left = current.batch.ops.map((op, at) => (at === index ? NOTHING : op))
         if (current.batch.ops[index]?.kind === 'ack') continue
-        const { follow: _follow, ...batch } = { follow: false, ...current.batch, ops: left }
+        const { follow: _follow, ...batch } = { ...current.batch, ops: left }
         tryIt(events.map((one) => (one === current ? { ...current, batch } : one)))
       }
     }
@@ -89,6 +93,7 @@ function sortOf(message: string): string {
 }
 
 function eventText(event: ReplicaEvent, i: number): string {
+  if ('labels' in event) return `${i} labels`
   if (!('batch' in event)) {
     const cutoffs = [...event.standing.cutoffs].map(([author, length]) => `${short(author)}:${length}`)
     const voids = [...event.standing.voids].map((one) => `${short(one)}.${one.slice(32)}`)

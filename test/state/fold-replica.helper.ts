@@ -3,7 +3,7 @@
 import { effectiveTime } from '../../src/ops/hlc.ts'
 import type { HlcTime } from '../../src/ops/hlc.ts'
 import { KIND_DIRECTORY, KIND_FILE } from '../../src/ops/types.ts'
-import type { AttrChange, AuthorId, NodeId, OpRef } from '../../src/ops/types.ts'
+import type { AttrChange, AuthorId, NodeId, Op, OpRef } from '../../src/ops/types.ts'
 import { FACTS_FOLLOW, Facts } from '../../src/state/facts.ts'
 import { Fold, makeRoot } from '../../src/state/fold.ts'
 import { MemoryBase } from '../../src/state/memory-base.ts'
@@ -23,12 +23,30 @@ import type { Vault } from './naive-user.helper.ts'
 import { valueText } from './naive-view.helper.ts'
 import type { View, ViewDirectory } from './naive-view.helper.ts'
 
+const refName = (ref: OpRef) => `${ref.author}${ref.seq}.${ref.index}`
+
+/** The op with other objects for the refs in it. */
+function withRefs(op: Op, of: (ref: OpRef) => OpRef): Op {
+  switch (op.kind) {
+    case 'mk': return op.source === undefined ? op : { ...op, source: of(op.source) }
+    case 'mv': return { ...op, prev: op.prev.map(of) }
+    case 'rm': return { ...op, prev: op.prev.map(of), contentHeads: op.contentHeads.map(of) }
+    case 'put': return { ...op, base: op.base.map(of) }
+    case 'attr': return { ...op, prev: op.prev.map(of) }
+    case 'tag': return { ...op, removeAdds: op.removeAdds.map(of) }
+    default: return op
+  }
+}
+
 interface Applied { time: HlcTime; vv: Map<AuthorId, number>; nodes: Set<NodeId> }
+
+type GivenBatch = ModelBatch & { follow?: boolean; detached?: boolean }
 
 /** What one application recorded for itself, in order: enough to do it all again. */
 export type ReplicaEvent =
-  | { batch: ModelBatch & { follow?: boolean }; own: boolean; facts: Facts }
+  | { batch: GivenBatch; own: boolean; facts: Facts }
   | { standing: StandingVersion; facts: Facts }
+  | { labels: (author: AuthorId) => string; facts: Facts }
 
 export class FoldReplica {
   readonly base = new MemoryBase()
@@ -39,18 +57,23 @@ export class FoldReplica {
   readonly #logs = new Map<AuthorId, Applied[]>()
   readonly #histories = new Map<NodeId, HistoryOp[]>()
   #standing: StandingVersion = { cutoffs: new Map(), voids: new Set() }
+  readonly isOpen = new Set<number>()
+  label: (author: AuthorId) => string
   #now = 0
   #order = 0
+  /** Own ops that are not placed yet, by name, and what they will be. */
+  readonly #pending = new Map<string, { ref: OpRef; placed: OpRef }>()
 
   constructor(vault: Vault) {
     this.vault = vault
+    this.label = vault.label
     this.store = new Overlay(this.base, new StateMeta())
     makeRoot(this.store, vault.root)
     this.fold = new Fold(this.store, vault.ids, {
       standing: (author, seq) => standingOf(this.#standing)(author, seq),
-      label: vault.label,
+      label: (author) => this.label(author),
       history: (record) => (this.#histories.get(record.node) ?? []).toReversed(),
-      isOpen: () => false,
+      isOpen: (ino) => this.isOpen.has(ino),
       changes: {
         entry: () => undefined, node: () => undefined,
         content: () => undefined, detached: () => undefined,
@@ -58,9 +81,14 @@ export class FoldReplica {
     })
   }
 
-  /** Applies a batch whole. Own ones are provisional first, as in the product, then placed. */
-  apply(given: ModelBatch & { follow?: boolean }, own: boolean, replay?: Facts): void {
+  /**
+   * Applies a batch whole. Own ones are provisional, as in the product, until something else
+   * happens; not so writes through old handles, nor anything when it is replayed.
+   */
+  apply(given: GivenBatch, own: boolean, replay?: Facts): void {
     const { author, seq } = given
+    const isProvisional = own && given.detached !== true && replay === undefined
+    if (!isProvisional) this.place()
     const log = this.#logs.get(author) ?? []
     this.#logs.set(author, log)
     const before = log[seq - 1]
@@ -71,8 +99,15 @@ export class FoldReplica {
     for (const dep of given.deps) {
       vv.set(dep.author, Math.max(vv.get(dep.author) ?? 0, dep.length))
     }
-    const refs = given.ops.map((_, index): OpRef => (
-      { ...time, author, seq, index, order: ++this.#order }
+    const refs = given.ops.map((_, index): OpRef => {
+      const placed = { ...time, author, seq, index, order: ++this.#order }
+      if (!isProvisional) return placed
+      const ref = { ...placed, ms: 0, counter: 0, seq: -1 }
+      this.#pending.set(refName(placed), { ref, placed })
+      return ref
+    })
+    const ops = !isProvisional ? given.ops : given.ops.map((op) => (
+      withRefs(op, (ref) => this.#pending.get(refName(ref))?.ref ?? ref)
     ))
     const facts = replay ?? new Facts(++this.#now, 0)
     if (own && given.follow === true && replay === undefined) facts.kind = FACTS_FOLLOW
@@ -80,18 +115,36 @@ export class FoldReplica {
     this.events.push({ batch: given, own, facts })
     const sees = (ref: OpRef) => ref.seq < (vv.get(ref.author) ?? 0)
       || (ref.author === author && ref.seq === seq)
-    const nodes = this.fold.apply(given.ops, refs, facts, own ? undefined : sees)
+    const nodes = this.fold.apply(ops, refs, facts, own ? undefined : sees)
     log[seq] = { time, vv, nodes: new Set(nodes.filter((one) => one !== undefined)) }
     nodes.forEach((node, i) => {
       if (node === undefined) return
       const history = this.#histories.get(node) ?? []
-      history.push({ op: given.ops[i]!, ref: refs[i]! })
+      history.push({ op: ops[i]!, ref: refs[i]! })
       this.#histories.set(node, history)
     })
   }
 
+  /** Own ops get their batches: from now on they are what everybody knows them as. */
+  place(): void {
+    for (const { ref, placed } of this.#pending.values()) {
+      const { ms, counter, seq } = placed
+      Object.assign(ref, { ms, counter, seq })
+    }
+    this.#pending.clear()
+  }
+
+  changeLabels(label: (author: AuthorId) => string, replay?: Facts): void {
+    this.place()
+    this.label = label
+    const facts = replay ?? new Facts(++this.#now, 0)
+    this.events.push({ labels: label, facts })
+    this.fold.relabel(facts)
+  }
+
   /** Others count now: every node that a batch of another standing touched is worked out anew. */
   changeStanding(standing: StandingVersion, replay?: Facts): void {
+    this.place()
     const [was, is] = [standingOf(this.#standing), standingOf(standing)]
     const nodes = new Set<NodeId>()
     for (const [author, log] of this.#logs) {
@@ -106,6 +159,7 @@ export class FoldReplica {
   }
 
   checkpoint(): void {
+    this.place()
     this.base.absorb(this.store.freeze())
     this.store.release()
   }
@@ -145,6 +199,7 @@ export class FoldReplica {
 
   /** What is wrong with records, view and groups, by the model. */
   compare(model: Model, view: View): string | undefined {
+    this.place()
     for (const node of model.nodes.values()) {
       const record = this.find(node.node)
       if (record === undefined) return `node ${hex(node.node)} has no record`

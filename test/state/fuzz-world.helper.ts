@@ -15,7 +15,7 @@ import type { ModelStanding } from './naive-model.helper.ts'
 import { viewLines } from './naive-view.helper.ts'
 import type { ViewDirectory, ViewEntry } from './naive-view.helper.ts'
 import { NaiveUser, putOp, refOf } from './naive-user.helper.ts'
-import type { UserBatch, Vault } from './naive-user.helper.ts'
+import type { BatchSort, UserBatch, Vault } from './naive-user.helper.ts'
 
 const TREE_HASH = new Uint8Array(32)
 const LABELS = ['laptop', 'böse/\n Kiste ' + 'ü'.repeat(20), '', 'phone']
@@ -42,6 +42,8 @@ export function standingOf(version: StandingVersion) {
 
 export interface WorldOptions {
   authors: number
+  /** Few names and many directories: unions, and moves into each other. */
+  dense: boolean
   hostile: boolean
   cuts: boolean
 }
@@ -50,7 +52,9 @@ export interface WorldOptions {
 interface Done { follow: boolean; check?: () => string | undefined }
 
 export function optionsOf(seed: number): WorldOptions {
-  return { authors: 2 + seed % 3, hostile: seed % 2 === 1, cuts: seed % 4 >= 2 }
+  return {
+    authors: 2 + seed % 3, dense: seed % 5 < 2, hostile: seed % 2 === 1, cuts: seed % 4 >= 2,
+  }
 }
 
 /** A file that somebody holds open: what it was when opened. */
@@ -62,6 +66,7 @@ export class FuzzWorld {
   readonly logs = new Map<AuthorId, UserBatch[]>()
   readonly counts = new Map<string, number>()
   standing: StandingVersion = { cutoffs: new Map(), voids: new Set() }
+  label = VAULT.label
   readonly options: WorldOptions
   readonly #handles: Handle[] = []
   #time = 1000
@@ -88,17 +93,20 @@ export class FuzzWorld {
     if (user.standing(user.author, seq) !== 'valid') return undefined
     user.begin(this.#claim(user))
     const before = viewLines(user.view)
-    let follow = false
+    let sort: BatchSort = {}
     let check: (() => string | undefined) | undefined
-    const hostile = this.options.hostile && this.random.chance(0.12)
-    if (hostile) this.#hostile(user)
-    else if (this.random.chance(0.05)) this.#detached(user)
-    else {
+    if (this.options.hostile && this.random.chance(0.12)) {
+      this.#hostile(user)
+      sort = { hostile: true }
+    } else if (this.random.chance(0.05)) {
+      this.#detached(user)
+      sort = { detached: true }
+    } else {
       const made = this.#work(user)
-      follow = made.follow
+      sort = { follow: made.follow }
       check = made.check
     }
-    const batch = user.commit(follow, hostile)
+    const batch = user.commit(sort)
     const wrong = batch === undefined ? undefined : check?.()
     if (wrong !== undefined) throw new Error(`own write: ${wrong}\n${[...before.keys()].join('\n')}`)
     if (batch === undefined) return undefined
@@ -121,6 +129,14 @@ export class FuzzWorld {
       return batch !== undefined && user.canApply(batch) ? [batch] : []
     })
     return ready.length === 0 ? undefined : this.random.pick(ready)
+  }
+
+  /** A device is renamed. */
+  changeLabels(): void {
+    const label = this.random.pick(['laptop', 'phone', '', 'new name'])
+    const author = this.random.pick(this.users).author
+    const before = this.label
+    this.label = (of) => (of === author ? label : before(of))
   }
 
   /** Cuts somebody off, or lets them in again, or declares a batch void. */
@@ -204,7 +220,7 @@ export class FuzzWorld {
     const { random } = this
     const name = this.#name(user, at)
     if (at.entries.has(name)) return { follow: false }
-    const kind = random.pick<NodeKind>([
+    const kind = this.options.dense && random.chance(0.4) ? KIND_DIRECTORY : random.pick<NodeKind>([
       KIND_FILE, KIND_FILE, KIND_FILE, KIND_FILE, KIND_DIRECTORY, KIND_DIRECTORY, KIND_DIRECTORY,
       KIND_SYMLINK, KIND_FIFO,
     ])
@@ -278,6 +294,7 @@ export class FuzzWorld {
   #name(user: NaiveUser, at: ViewDirectory): Name {
     const { random } = this
     const roll = random.int(0, 20)
+    if (this.options.dense && roll < 17) return random.pick(['a', 'b', 'c.txt']) as Name
     if (roll < 14) return random.pick(['a', 'b', 'c.txt', 'd.tar.gz', '.e', 'f.', 'd']) as Name
     if (roll === 14) return random.pick(['n', '\xc3\xa9']).repeat(127).padEnd(255, 'x') as Name
     if (roll === 15) return `${'y'.repeat(250)}.${random.pick(['txt', 'html'])}` as Name

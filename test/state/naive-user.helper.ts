@@ -21,14 +21,19 @@ export interface Vault {
   label: (author: AuthorId) => string
 }
 
-/** `follow`: a rename over, by which an ino moves. `hostile`: not what a device does by itself. */
-export interface UserBatch extends ModelBatch {
-  follow: boolean
-  hostile: boolean
+/**
+ * `follow`: a rename over, by which an ino moves. `detached`: a write through an old handle.
+ * `hostile`: not what a device does by itself.
+ */
+export interface BatchSort {
+  follow?: boolean
+  detached?: boolean
+  hostile?: boolean
 }
+export type UserBatch = ModelBatch & BatchSort
 
 export class NaiveUser {
-  readonly vault: Vault
+  vault: Vault
   readonly author: AuthorId
   standing: (author: AuthorId, seq: number) => ModelStanding
   /** What this device has applied, in its order. */
@@ -54,6 +59,11 @@ export class NaiveUser {
   receive(batch: ModelBatch): void {
     this.batches.push(batch)
     this.#lengths.set(batch.author, batch.seq + 1)
+    this.#seen = undefined
+  }
+
+  changeLabels(label: Vault['label']): void {
+    this.vault = { ...this.vault, label }
     this.#seen = undefined
   }
 
@@ -94,13 +104,13 @@ export class NaiveUser {
   }
 
   /** The batch under way, applied here; undefined when it has no ops. */
-  commit(follow = false, hostile = false): UserBatch | undefined {
+  commit(sort: BatchSort = {}): UserBatch | undefined {
     if (this.#ops.length === 0) return undefined
     const batch = this.#batch()
     for (const { author, length } of batch.deps) this.#published.set(author, length)
     this.#ops = []
     this.receive(batch)
-    return { ...batch, follow, hostile }
+    return { ...batch, ...sort }
   }
 
   #batch(): ModelBatch {
