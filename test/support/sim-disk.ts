@@ -42,8 +42,12 @@ export class SimDisk implements Disk {
   #crashAt = Infinity
   #failures: { call: DiskCall; count: number; error: () => Error }[] = []
 
-  constructor(seed: number) {
+  readonly #pause: () => Promise<void>
+
+  /** `pause`: what an operation that is not synchronous waits for before it takes effect. */
+  constructor(seed: number, pause = nextTurn) {
     this.random = new SeededRandom(seed)
+    this.#pause = pause
   }
 
   // ---- for tests ----
@@ -64,7 +68,7 @@ export class SimDisk implements Disk {
 
   /** What the next start finds. This disk must not be used any more. */
   reboot(): SimDisk {
-    const next = new SimDisk(this.random.int(0, 2 ** 31))
+    const next = new SimDisk(this.random.int(0, 2 ** 31), this.#pause)
     const survivors = new Map<Inode, Inode>()
     for (const [path, directory] of this.#directories) {
       const kept = this.random.int(0, directory.changes.length + 1)
@@ -82,7 +86,7 @@ export class SimDisk implements Disk {
 
   /** What a killed process leaves: everything written, flushed or not. */
   restart(): SimDisk {
-    const next = new SimDisk(this.random.int(0, 2 ** 31))
+    const next = new SimDisk(this.random.int(0, 2 ** 31), this.#pause)
     next.#directories = this.#directories
     return next
   }
@@ -178,7 +182,7 @@ export class SimDisk implements Disk {
   }
 
   async enterLater(call: DiskCall): Promise<void> {
-    await new Promise((resolve) => setImmediate(resolve))
+    await this.#pause()
     this.#enter(call)
   }
 
@@ -337,6 +341,10 @@ function grown(buffer: Buffer, sizeBytes: number): Buffer {
   const larger = Buffer.alloc(Math.max(sizeBytes, 2 * buffer.length, 4096))
   buffer.copy(larger)
   return larger
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => void setImmediate(resolve))
 }
 
 function ioError(): Error {

@@ -1,0 +1,138 @@
+// The test of the test: rules broken on purpose, one at a time, through seams (the rules of the
+// direct engine, which every op passes, and the `rules` of the fold). The simulator must notice
+// each within a number of seeds. Never part of a product run.
+import { compareRefs } from '../../src/ops/order.ts'
+import { KIND_DIRECTORY } from '../../src/ops/types.ts'
+import type { Op, OpRef } from '../../src/ops/types.ts'
+import type { NodeRecord } from '../../src/state/records.ts'
+import type { DirectEngine, DirectRules } from './direct-engine.helper.ts'
+import { runEpisode } from './episode.helper.ts'
+import { planOf } from './plan.helper.ts'
+import { profileNamed } from './profiles.helper.ts'
+
+export interface Mutant {
+  name: string
+  /** The rule that it breaks (FORMATS.md, "Rules"). */
+  rule: string
+  profile: string
+  rules: Partial<DirectRules>
+  /** The simulator must notice within so many seeds. */
+  seedsMax: number
+}
+
+export const MUTANTS: readonly Mutant[] = [
+  mutant('no hold-back: batches are applied before what they depend on', 'R1', {
+    holdBack: false,
+  }),
+  mutant('a batch is cut in two', 'R1', { wholeBatches: false }),
+  mutant('the order of arrival decides', 'R1', { effectiveTime: false }),
+  mutant('what an op names need not have been seen', 'R2', { seen: false }, 'liar'),
+  mutant('cutoffs are ignored', 'R2, R8', { standing: false }, 'cuts'),
+  mutant('delete wins: rm takes what it has not seen', 'R3', { rewrite: removeAll }),
+  mutant('last writer wins: a put takes every head', 'R3', { rewrite: replaceAll }),
+  mutant('a put takes nothing', 'R3', { rewrite: replaceNothing }),
+  mutant('last applied wins: puts are ordered by arrival', 'R3', { rewrite: arrivingPuts() }),
+  mutant('no undo: a late move of a directory is applied as if it were new', 'R4', {
+    rewrite: arrivingMoves(),
+  }),
+  mutant('rm does not cover content', 'R3', { rewrite: coverNothing }),
+  mutant('a move supersedes nothing', 'R3', { rewrite: moveOnTop }),
+]
+
+function mutant(
+  name: string, rule: string, rules: Partial<DirectRules>, profile = 'rules', seedsMax = 300,
+): Mutant {
+  return { name, rule, profile, rules, seedsMax }
+}
+
+/** Which seed noticed, and what; undefined when none did. */
+export async function hunt(
+  { profile, rules, seedsMax }: Mutant, firstSeed: number,
+): Promise<{ seeds: number; oracle: string } | undefined> {
+  for (let i = 0; i < seedsMax; i++) {
+    const outcome = await runEpisode(planOf(firstSeed + i, profileNamed(profile)), { rules })
+    if (outcome.violation !== undefined) return { seeds: i + 1, oracle: outcome.violation.oracle }
+  }
+  return undefined
+}
+
+/** Exit code. */
+export async function runMutants(
+  { seed }: { seed: number }, print: (text: string) => void,
+): Promise<number> {
+  let missed = 0
+  for (const one of MUTANTS) {
+    const found = await hunt(one, seed)
+    if (found === undefined) missed++
+    const how = found === undefined
+      ? `NOT noticed in ${one.seedsMax} seeds`
+      : `noticed by seed ${found.seeds}: ${found.oracle}`
+    print(`${one.rule.padEnd(7)} ${one.name}: ${how}`)
+  }
+  print(`${MUTANTS.length - missed} of ${MUTANTS.length} mutants noticed, from seed ${seed}`)
+  return missed === 0 ? 0 : 1
+}
+
+// ---- the breakages ----
+
+function recordOf(engine: DirectEngine, op: Op): NodeRecord | undefined {
+  const { store } = engine
+  const node = op.kind === 'rm' || op.kind === 'mv'
+    ? store.nodeOfLink(op.link) ?? op.link : 'node' in op ? op.node : undefined
+  if (node === undefined) return undefined
+  const ino = store.inoOf(node as never)
+  return ino === undefined ? store.hidden(node as never) : store.node(ino)
+}
+
+function removeAll(op: Op, _ref: OpRef, engine: DirectEngine): Op {
+  if (op.kind !== 'rm') return op
+  const record = recordOf(engine, op)
+  const link = record?.links.find((one) => one.link === op.link)
+  if (record === undefined || link === undefined) return op
+  return {
+    ...op,
+    prev: union(op.prev, [...link.heads, ...record.touches]),
+    contentHeads: union(op.contentHeads, record.heads.map((head) => head.ref)),
+  }
+}
+
+function replaceAll(op: Op, _ref: OpRef, engine: DirectEngine): Op {
+  if (op.kind !== 'put') return op
+  const heads = recordOf(engine, op)?.heads ?? []
+  return { ...op, base: union(op.base, heads.map((head) => head.ref)) }
+}
+
+function replaceNothing(op: Op): Op {
+  return op.kind === 'put' ? { ...op, base: [] } : op
+}
+
+function coverNothing(op: Op): Op {
+  return op.kind === 'rm' ? { ...op, contentHeads: [] } : op
+}
+
+function moveOnTop(op: Op): Op {
+  return op.kind === 'mv' ? { ...op, prev: [] } : op
+}
+
+/** Changes the order of an op in place: refs are this device's own objects. */
+function arrivingPuts(): DirectRules['rewrite'] {
+  let arrivals = 0
+  return (op, ref) => {
+    if (op.kind === 'put') ref.ms = 2 ** 46 + arrivals++
+    return op
+  }
+}
+
+function arrivingMoves(): DirectRules['rewrite'] {
+  let arrivals = 0
+  return (op, ref) => {
+    if (op.kind === 'mv' && op.link.charCodeAt(0) === KIND_DIRECTORY) ref.ms = 2 ** 46 + arrivals++
+    return op
+  }
+}
+
+function union(one: readonly OpRef[], two: readonly OpRef[]): OpRef[] {
+  const key = (ref: OpRef): string => `${ref.author} ${ref.seq} ${ref.index}`
+  const all = new Map([...one, ...two].map((ref) => [key(ref), ref]))
+  return [...all.values()].toSorted(compareRefs)
+}

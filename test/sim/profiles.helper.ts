@@ -1,0 +1,52 @@
+// The profiles of the simulator: what devices do and what goes wrong. `share` weighs them in the
+// default mixture; those with share 0 are asked for by name.
+import { SeededRandom } from '../support/random.ts'
+import { PERFECT } from './network.helper.ts'
+import type { NetworkFaults } from './network.helper.ts'
+import type { Profile } from './plan.helper.ts'
+import { mixSeed } from './trace.helper.ts'
+
+const LAN: NetworkFaults = { ...PERFECT, delayMs: 30, slowChance: 0.02 }
+const BAD: NetworkFaults = { lossChance: 0.15, doubleChance: 0.1, delayMs: 400, slowChance: 0.05 }
+
+const WORK = { call: 70, script: 6, look: 3, announce: 4, checkpoint: 1, fsync: 3 }
+const SPLITS = { partition: 2, isolate: 1, heal: 2, sync: 2 }
+
+export const PROFILES: readonly Profile[] = [
+  {
+    name: 'rules', engine: 'direct', devices: [2, 4], steps: 200, faults: LAN, skewChance: 0.2,
+    weights: { ...WORK, ...SPLITS, clock: 1, crash: 0.5, kill: 0.5 },
+    share: 4, emptyChance: 0.3,
+  },
+  {
+    name: 'cuts', engine: 'direct', devices: [3, 4], steps: 200, faults: LAN, skewChance: 0.1,
+    weights: { ...WORK, ...SPLITS, cut: 0.6, void: 0.3 },
+    share: 1, emptyChance: 0.2,
+  },
+  {
+    name: 'liar', engine: 'direct', devices: [3, 4], steps: 200, faults: LAN, skewChance: 0.1,
+    weights: { ...WORK, ...SPLITS, kill: 0.3 }, hasLiar: true,
+    share: 1, emptyChance: 0,
+  },
+]
+
+export function profileNamed(name: string): Profile {
+  const found = PROFILES.find((profile) => profile.name === name)
+  if (found === undefined) {
+    throw new Error(`no profile "${name}"; there are ${PROFILES.map((one) => one.name).join(', ')}`)
+  }
+  return found
+}
+
+/** The profile that the mixture has for a seed. */
+export function profileOf(seed: number): Profile {
+  const total = PROFILES.reduce((sum, profile) => sum + profile.share, 0)
+  let at = new SeededRandom(mixSeed(seed, 0xf17e)).next() * total
+  for (const profile of PROFILES) {
+    at -= profile.share
+    if (at < 0) return profile
+  }
+  return PROFILES[0] as Profile
+}
+
+export { BAD, LAN, SPLITS, WORK }
