@@ -97,7 +97,7 @@ export function openState(options: StateOptions): CoreState {
     standing: (author, seq) => applier.members.standing(author, seq),
     label: (author) => applier.members.label(author),
     history: (record) => history.of(record),
-    isOpen: options.isOpen ?? (() => false),
+    isOpen: (ino) => options.isOpen?.(ino) ?? false,
     changes: options.changes ?? UNHEARD,
   }
   const fold = new Fold(store, keys.ids, context)
@@ -157,9 +157,11 @@ export class EngineCore {
    * the log lacks. Throws 'damaged-journal', 'missing-key', and what the ports throw.
    */
   static async open(options: EngineCoreOptions): Promise<EngineCore> {
-    const state = openState(options)
+    const live: { tree?: LiveTree } = {}
+    const state = openState({ ...options, changes: withDetached(options.changes ?? UNHEARD, live) })
     const replayed = await catchUp(options, state)
     const core = new EngineCore(options, state, replayed)
+    live.tree = core.tree
     if (options.readOnly === true) return core
     core.#refold()
     const { logs } = options
@@ -316,6 +318,19 @@ export class EngineCore {
   #kick(): void {
     if (this.#isClosing || this.#options.isManual === true) return
     this.pump().catch(this.#options.onTrouble)
+  }
+}
+
+/** Inodes that others' ops take the name of while they are open here live on in the tree. */
+function withDetached(changes: ViewChanges, live: { tree?: LiveTree }): ViewChanges {
+  return {
+    entry: (parentIno, name) => changes.entry(parentIno, name),
+    node: (ino) => changes.node(ino),
+    content: (ino) => changes.content(ino),
+    detached: (ino, record, parent) => {
+      live.tree?.detach(ino, record, parent)
+      changes.detached(ino, record, parent)
+    },
   }
 }
 
