@@ -5,6 +5,9 @@ import t from 'tap'
 import { decodeBatch } from '../../src/ops/codec.ts'
 import { Ids } from '../../src/ops/ids.ts'
 import type { AuthorId, Name, NodeId } from '../../src/ops/types.ts'
+import { conflictName as productName } from '../../src/state/conflict-names.ts'
+import { FoldReplica } from './fold-replica.helper.ts'
+import type { StandingVersion } from './fuzz-world.helper.ts'
 import { describeModelNode, hex } from './naive-compare.helper.ts'
 import type { NodeText } from './naive-compare.helper.ts'
 import { foldNaively } from './naive-model.helper.ts'
@@ -44,8 +47,12 @@ function prepare(vector: FoldVector) {
     const cutoff = vector.cutoffs.find((one) => one.device === device)
     return cutoff !== undefined && seq >= cutoff.length ? 'cut' : 'valid'
   }
+  const version: StandingVersion = {
+    cutoffs: new Map(vector.cutoffs.map(({ device, length }) => [authors[device]!, length])),
+    voids: new Set(vector.voids.map(({ device, sequence }) => `${authors[device]!}${sequence}`)),
+  }
   const label = (author: AuthorId) => vector.devices[authors.indexOf(author)]?.label ?? ''
-  return { authors, batches, standing, label }
+  return { authors, batches, standing, label, version }
 }
 
 const byOp = (a: { op: string }, b: { op: string }) => (a.op < b.op ? -1 : 1)
@@ -71,6 +78,36 @@ t.test('folds: the specification', (t) => {
   t.end()
 })
 
+t.test('folds: the product, in orders of delivery', (t) => {
+  for (const vector of folds.cases) {
+    const { batches, standing, label, version } = prepare(vector)
+    const model = foldNaively(batches, { root, standing })
+    const view = viewNaively(model, { ids, label })
+    const hashes = new Set<string>()
+    for (const isLast of [true, false]) {
+      const replica = new FoldReplica({ ids, root, label })
+      if (!isLast) replica.changeStanding(version)
+      const waiting = isLast ? [...batches] : batches.toReversed()
+      const lengths = new Map<AuthorId, number>()
+      const isReady = ({ author, seq, deps }: ModelBatch) => (
+        (lengths.get(author) ?? 0) === seq
+          && deps.every((dep) => (lengths.get(dep.author) ?? 0) >= dep.length)
+      )
+      while (waiting.length > 0) {
+        const [batch] = waiting.splice(waiting.findIndex(isReady), 1)
+        replica.apply(batch!, false)
+        lengths.set(batch!.author, batch!.seq + 1)
+      }
+      if (isLast) replica.changeStanding(version)
+      t.equal(replica.compare(model, view), undefined, vector.what)
+      replica.checkpoint()
+      hashes.add(replica.base.stateHash.digest())
+    }
+    t.equal(hashes.size, 1)
+  }
+  t.end()
+})
+
 interface NameVector {
   name: string
   author: string
@@ -80,12 +117,14 @@ interface NameVector {
   conflictName: string
 }
 
-t.test('conflict names: the specification', (t) => {
+t.test('conflict names', (t) => {
   for (const vector of read<NameVector[]>('view/conflict-names.json')) {
     const by = { batch: { ms: vector.ms, batch: { author: latin1(vector.author) } }, index: 0 }
     const name = latin1(vector.name) as Name
     const made = conflictName(name, by as unknown as PlacedOp, vector.k, () => vector.label)
-    t.equal(hex(made), vector.conflictName)
+    t.equal(hex(made), vector.conflictName, 'the specification')
+    const op = { ms: vector.ms, author: latin1(vector.author) as AuthorId }
+    t.equal(hex(productName(name, op, vector.label, vector.k)), vector.conflictName, 'the product')
     t.ok(made.length <= 255)
   }
   t.end()
