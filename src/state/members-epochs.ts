@@ -1,0 +1,315 @@
+/**
+ * Epochs: which exist, which are valid, which one seals, and whether a new one is due. An epoch is
+ * the op that made it and named by that op's hash. Epochs affect nobody's standing, so they are
+ * judged when all offices are known. Pure.
+ *
+ * Whether one epoch precedes another depends on the parents that their ops name and on nothing
+ * else: it never changes, whatever becomes of who minted them.
+ */
+
+import { EPOCH_ID_BYTES } from '../ops/bounds.ts'
+import { epochIdOf } from '../ops/control-genesis.ts'
+import { BLIND_BOX_BYTES, rankOf } from '../ops/control-types.ts'
+import type { ControlRecord, EpochOp, Genesis, KeyBox } from '../ops/control-types.ts'
+import type { AuthorId } from '../ops/types.ts'
+import { assert } from '../util/assert.ts'
+import { toHex } from '../util/bytes.ts'
+import type { MembersFold } from './members-fold.ts'
+import type { Phrase, PhraseEntry } from './members-phrases.ts'
+import type { Act, Grant, Office, Seniority } from './members-rules.ts'
+import type { EpochInfo, Rotation, VoidReason } from './members-types.ts'
+
+const READER = rankOf('reader')
+const ADMIN = rankOf('admin')
+
+interface Epoch extends EpochInfo {
+  readonly record: ControlRecord
+  readonly seniority: Seniority
+}
+
+export class MembersEpochs {
+  readonly #fold: MembersFold
+  /** By hex id, in the order of their ops. */
+  readonly #epochs = new Map<string, Epoch>()
+  readonly #ancestors = new Map<string, Set<string>>()
+  /** Device by box key, in hex. */
+  readonly #devices = new Map<string, AuthorId[]>()
+
+  constructor(fold: MembersFold) {
+    this.#fold = fold
+    for (const [device, grants] of fold.ledger.grants) {
+      for (const boxKey of boxKeysOf(fold, grants)) {
+        const key = toHex(boxKey)
+        this.#devices.set(key, [...(this.#devices.get(key) ?? []), device])
+      }
+    }
+    for (const record of fold.records) this.#read(record)
+    for (const [id, epoch] of this.#epochs) this.#judge(id, epoch)
+  }
+
+  list(): EpochInfo[] {
+    return [...this.#epochs.values()]
+  }
+
+  get(id: string): EpochInfo | undefined {
+    return this.#epochs.get(id)
+  }
+
+  /** Whether `a` is an ancestor of `b`, going by the parents that their ops name. */
+  precedes(a: string, b: string): boolean {
+    return this.#ancestorsOf(b).has(a)
+  }
+
+  /** The valid epochs that no valid one has seen, the most senior minter's first. */
+  heads(): EpochInfo[] {
+    return this.#heads((epoch) => epoch.isValid)
+  }
+
+  #heads(counts: (epoch: Epoch) => boolean): Epoch[] {
+    const { sees, compareOffices } = this.#fold.ledger.rules
+    const all = [...this.#epochs.values()].filter(counts)
+    const isHead = (epoch: Epoch): boolean => (
+      !all.some((other) => other !== epoch && sees(other.record, epoch.record))
+    )
+    return all.filter(isHead).toSorted((a, b) => compareOffices(a.seniority, b.seniority))
+  }
+
+  /**
+   * Under which epoch to seal: the first of the heads, then of the other valid ones, then of all
+   * (the latest first), whose keys are there and which precedes none of `floor`, the epochs of what
+   * the batch depends on.
+   */
+  toSealUnder(hasKeys: (id: string) => boolean, floor: Iterable<string>): string | undefined {
+    const latest = [...this.#epochs.values()].toReversed()
+    const valid = latest.filter((epoch) => epoch.isValid)
+    const below = [...floor]
+    for (const { epochId } of [...this.heads(), ...valid, ...latest]) {
+      if (!hasKeys(epochId)) continue
+      if (!below.some((other) => this.precedes(epochId, other))) return epochId
+    }
+    return undefined
+  }
+
+  /** Whether somebody should mint an epoch, and who: the most senior device that may. */
+  rotation(): Rotation {
+    const reasons: Rotation['reasons'] = []
+    const heads = this.heads()
+    const current = heads[0]
+    if (heads.length > 1) reasons.push('heads')
+    if (this.#heads(() => true).some((epoch) => !epoch.isValid)) reasons.push('none-valid')
+    if (current !== undefined) {
+      const holders = this.#holders(current.epochId)
+      if (this.#hasStranger(holders)) reasons.push('recipient')
+      if (this.#lacksMember(holders)) reasons.push('missing')
+      if (this.#reports(current.epochId).length > 0) reasons.push('reported')
+    }
+    return { reasons, minter: this.#minter() }
+  }
+
+  // ---- reading and judging ----
+
+  #read(record: ControlRecord): void {
+    const { op } = record
+    if (op.kind !== 'epoch' && record !== this.#fold.genesis) return
+    const info = op as EpochOp | Genesis
+    const office = this.#fold.offices.get(record)
+    const id = toHex(epochIdOf(record.body))
+    if (this.#epochs.has(id)) return
+    this.#epochs.set(id, {
+      epochId: id,
+      ref: info.kind === 'genesis' ? undefined : record.ref,
+      minter: record.ref.author,
+      parents: info.kind === 'genesis' ? [] : info.parents.map(({ epochId }) => toHex(epochId)),
+      epochCommitment: info.epochCommitment,
+      controlCommitment: info.controlCommitment,
+      isValid: this.#fold.fates.get(record) === 'valid',
+      record,
+      seniority: office ?? { rank: ADMIN + 1, path: [1] },
+    })
+  }
+
+  #judge(id: string, epoch: Epoch): void {
+    const office = this.#fold.offices.get(epoch.record)
+    if (!epoch.isValid || epoch.record.op.kind !== 'epoch' || office === undefined) return
+    const reason = this.#reasonAgainst(id, epoch.record, epoch.record.op, office)
+    if (reason === undefined) return
+    this.#epochs.set(id, { ...epoch, isValid: false })
+    this.#fold.fates.set(epoch.record, reason)
+  }
+
+  #reasonAgainst(
+    id: string, record: ControlRecord, op: EpochOp, office: Office,
+  ): VoidReason | undefined {
+    const { ledger } = this.#fold
+    const isSeen = (parent: string): boolean => {
+      const known = this.#epochs.get(parent)
+      return known !== undefined && ledger.rules.sees(record, known.record)
+    }
+    if (!op.parents.every(({ epochId }) => isSeen(toHex(epochId)))) return 'epoch-parents'
+    const known = (act: Act): boolean => ledger.rules.sees(record, act.record)
+    for (const { boxKey, box } of op.boxes) {
+      for (const device of this.#devices.get(toHex(boxKey)) ?? []) {
+        const rank = ledger.officeAt(device, Infinity, known)?.rank ?? -1
+        if (!mayHold(rank, box)) return 'epoch-recipient'
+      }
+    }
+    if (this.#omitsSenior(record, op, office, known)) return 'epoch-omits-senior'
+    const isReported = this.#reports(id).some((by) => ledger.rules.isJunior(office, by))
+    return isReported ? 'epoch-reported' : undefined
+  }
+
+  #omitsSenior(
+    record: ControlRecord, op: EpochOp, office: Office, known: (act: Act) => boolean,
+  ): boolean {
+    const { ledger, phrases } = this.#fold
+    const boxes = new Map(op.boxes.map(({ boxKey, box }) => [toHex(boxKey), box]))
+    const isIn = (keys: Uint8Array[], rank: number): boolean => (
+      keys.some((key) => mayOpen(boxes.get(toHex(key)), rank))
+    )
+    for (const [device, grants] of ledger.grants) {
+      const seen = grants.filter((grant) => this.#isSeen(grant, record))
+      const top = ledger.offices(device).find((one) => (
+        seen.includes(one.grant) && ledger.isHeld(one, Infinity, known)
+      ))
+      if (top === undefined || !ledger.rules.isJunior(office, top)) continue
+      if (!isIn(boxKeysOf(this.#fold, seen), top.rank)) return true
+    }
+    const inForce = phrasesInForce(phrases, (other) => ledger.rules.sees(record, other))
+    return inForce.some(({ prefix, boxKey }) => (
+      ledger.rules.isJunior(office, { rank: ADMIN + 1, path: prefix }) && !isIn([boxKey], READER)
+    ))
+  }
+
+  #isSeen(grant: Grant, record: ControlRecord): boolean {
+    return grant.record === undefined || this.#fold.ledger.rules.sees(record, grant.record)
+  }
+
+  /** The offices of those who reported that what they were boxed is not what was committed to. */
+  #reports(id: string): Office[] {
+    const offices: Office[] = []
+    for (const infos of this.#fold.infos.values()) {
+      for (const { record, op } of infos) {
+        if (op.info !== 'bad-epoch' || toHex(op.epochId) !== id) continue
+        const office = this.#fold.offices.get(record)
+        assert(office !== undefined, 'a report was made under an office')
+        offices.push(office)
+      }
+    }
+    return offices
+  }
+
+  // ---- who can open it ----
+
+  /** Box keys (hex) that an epoch's keys were boxed to, with the largest box each. */
+  #holders(id: string): Map<string, Uint8Array> {
+    const holders = new Map<string, Uint8Array>()
+    const add = (boxKey: Uint8Array, box: Uint8Array): void => {
+      const before = holders.get(toHex(boxKey))
+      if (before === undefined || before.length < box.length) holders.set(toHex(boxKey), box)
+    }
+    const { records, genesis, fates } = this.#fold
+    for (const record of records) {
+      const { op } = record
+      if (op.kind === 'epoch' && toHex(epochIdOf(record.body)) === id) {
+        for (const { boxKey, box } of op.boxes) add(boxKey, box)
+      }
+      const keyBox: KeyBox | undefined = (
+        op.kind === 'add' || op.kind === 'role' ? op.keyBox : undefined
+      )
+      if (keyBox === undefined || toHex(keyBox.epochId) !== id) continue
+      assert(keyBox.epochId.length === EPOCH_ID_BYTES, 'an epoch id has 8 bytes')
+      if (op.kind === 'add') add(op.boxKey, keyBox.box)
+      if (op.kind !== 'role' || fates.get(record) !== 'valid') continue
+      const grants = this.#fold.ledger.grants.get(op.device) ?? []
+      for (const boxKey of boxKeysOf(this.#fold, grants)) add(boxKey, keyBox.box)
+    }
+    if (genesis !== undefined && toHex(epochIdOf(genesis.body)) === id) {
+      const { deviceBoxKey, recoveryBoxKey } = genesis.op as Genesis
+      const full = new Uint8Array(BLIND_BOX_BYTES + 1)
+      add(deviceBoxKey, full)
+      add(recoveryBoxKey, full)
+    }
+    return holders
+  }
+
+  #hasStranger(holders: Map<string, Uint8Array>): boolean {
+    const { ledger, phrases } = this.#fold
+    const current = phrasesInForce(phrases, () => true).map(({ boxKey }) => toHex(boxKey))
+    return [...holders].some(([boxKey, box]) => {
+      if (current.includes(boxKey)) return false
+      const devices = this.#devices.get(boxKey) ?? []
+      return !devices.some((device) => mayHold(ledger.officeAt(device, Infinity)?.rank ?? -1, box))
+    })
+  }
+
+  #lacksMember(holders: Map<string, Uint8Array>): boolean {
+    const { ledger } = this.#fold
+    for (const [device, grants] of ledger.grants) {
+      const office = ledger.officeAt(device, Infinity)
+      if (office === undefined) continue
+      const keys = boxKeysOf(this.#fold, grants)
+      if (!keys.some((key) => mayOpen(holders.get(toHex(key)), office.rank))) return true
+    }
+    return false
+  }
+
+  #minter(): AuthorId | undefined {
+    const { ledger } = this.#fold
+    const held = [...ledger.grants.keys()].map((device) => ledger.officeAt(device, Infinity))
+    const minters = held.filter((office) => office !== undefined && office.rank >= ADMIN)
+    const first = (minters as Office[]).toSorted((a, b) => ledger.rules.compareOffices(a, b))[0]
+    return first?.grant.device
+  }
+
+  #ancestorsOf(id: string): Set<string> {
+    const known = this.#ancestors.get(id)
+    if (known !== undefined) return known
+    const ancestors = new Set<string>()
+    const pending = [...(this.#epochs.get(id)?.parents ?? [])]
+    for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
+      if (ancestors.has(next)) continue
+      ancestors.add(next)
+      pending.push(...(this.#epochs.get(next)?.parents ?? []))
+    }
+    this.#ancestors.set(id, ancestors)
+    return ancestors
+  }
+}
+
+/** Those that no other has replaced, as far as the replacing ops are `known`. */
+export function phrasesInForce(
+  phrases: readonly PhraseEntry[], known: (record: ControlRecord) => boolean,
+): PhraseEntry[] {
+  const isIntroduced = ({ record }: Phrase): boolean => record === undefined || known(record)
+  const introduced = phrases.filter(isIntroduced)
+  return introduced.filter((phrase) => {
+    if (phrase.successor !== undefined && isIntroduced(phrase.successor)) return false
+    return !introduced.some((other) => other.replaces(phrase))
+  })
+}
+
+function boxKeysOf(fold: MembersFold, grants: readonly Grant[]): Uint8Array[] {
+  const keys: Uint8Array[] = []
+  for (const { record, device } of grants) {
+    if (record?.op.kind === 'add') keys.push(record.op.boxKey)
+    else keys.push(...addedKeys(fold, device))
+  }
+  return keys
+}
+
+/** A role op names no box key: those of the adds that it may have had in mind. */
+function addedKeys(fold: MembersFold, device: AuthorId): Uint8Array[] {
+  if (device === fold.genesis?.ref.author) return [(fold.genesis.op as Genesis).deviceBoxKey]
+  return fold.records.flatMap(({ op }) => (
+    op.kind === 'add' && op.device === device ? [op.boxKey] : []
+  ))
+}
+
+function mayHold(rank: number, box: Uint8Array): boolean {
+  return box.length === BLIND_BOX_BYTES ? rank >= 0 : rank >= READER
+}
+
+function mayOpen(box: Uint8Array | undefined, rank: number): boolean {
+  if (box === undefined) return false
+  return rank < READER || box.length !== BLIND_BOX_BYTES
+}
