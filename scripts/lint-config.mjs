@@ -40,6 +40,7 @@ const homes = {
   fastify: ['api'],
   'prom-client': ['api'],
   commander: ['cli'],
+  diff: ['cli'],
   '@clack/prompts': ['cli'],
   'smol-toml': ['config'],
   pino: ['daemon'],

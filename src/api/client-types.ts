@@ -36,6 +36,8 @@ export interface VaultStatus {
   storedBytes?: number
   /** Why changes are refused at present. */
   trouble?: string
+  /** What devices changed without knowing of each other, and nobody has decided yet. */
+  conflicts?: number
 }
 
 export interface Status {
@@ -110,6 +112,143 @@ export interface CheckResult {
 
 export interface SyncResult {
   vaults: VaultStatus[]
+}
+
+/** Where something is, for people: names joined by '/', control characters as they are, bytes that
+ *  are no UTF-8 as %XX; '' is the vault's own directory. */
+export type PathText = string
+
+export interface NamesRequest {
+  /** Only below this directory. */
+  path: PathText
+}
+
+export interface NameFinding {
+  path: PathText
+  /** not-utf8, not-nfc, same-after-nfc, same-without-case, windows-character, windows-reserved,
+   *  windows-end. */
+  problem: string
+  /** The other name of the directory, of two that are one elsewhere. */
+  other?: string
+}
+
+export interface NamesResult {
+  names: number
+  findings: NameFinding[]
+  /** Findings beyond the first ten thousand are counted only. */
+  findingCount: number
+}
+
+/** Who made a change, and when: the device's name, its key, and the time that orders it. */
+export interface Origin {
+  author: string
+  /** First 16 hex digits of the device's key. */
+  device: string
+  timeMs: number
+}
+
+export interface ConflictItem extends Origin {
+  path: PathText
+  /** file, directory, symlink, fifo, socket, character-device, block-device. */
+  kind: string
+  sizeBytes: number
+  /** The one that keeps the name. */
+  winner: boolean
+}
+
+export interface Conflict {
+  /** content: one file, changed twice; name: several things of one name; cycle: a directory was
+   *  moved below itself by two devices together. */
+  kind: 'content' | 'name' | 'cycle'
+  path: PathText
+  items: ConflictItem[]
+}
+
+export interface ConflictsRequest {
+  /** One entry of a conflict, or everything below a directory. */
+  path: PathText
+  /** Go on behind this one. */
+  after?: string
+}
+
+export interface ConflictsResult {
+  conflicts: Conflict[]
+  /** Of the whole vault. */
+  count: number
+  /** There are more: ask again with this. */
+  next?: string
+}
+
+export interface ResolveRequest {
+  path: PathText
+  /** mine, theirs, both, or the number of an item, from 1, as listed. */
+  keep: string
+}
+
+export interface ResolveResult {
+  kept: PathText[]
+  removed: PathText[]
+}
+
+export interface LogRequest {
+  path: PathText
+  limit: number
+}
+
+export interface FileVersion extends Origin {
+  /** Names the version: author's key, sequence and index of its op. */
+  id: string
+  /** made, content, renamed, attributes, removed. */
+  change: string
+  /** Where it was put, for made and renamed. */
+  name?: string
+  /** Content only. */
+  sizeBytes?: number
+  /** Made without knowing of others that were not superseded then. */
+  concurrent: boolean
+  /** What the file shows now. */
+  current: boolean
+  /** By a device beyond its cutoff: it does not count. */
+  cut: boolean
+}
+
+export interface LogResult {
+  path: PathText
+  /** Newest first. */
+  versions: FileVersion[]
+  more: boolean
+}
+
+export interface VersionRequest {
+  path: PathText
+  id: string
+}
+
+export interface VersionResult {
+  /** Undefined when there is more than a mebibyte of it. */
+  base64?: string
+  sizeBytes: number
+}
+
+export interface Member {
+  label: string
+  /** Hex of the device's key. */
+  device: string
+  role: string
+  /** This device. */
+  self: boolean
+  /** Who let it in; undefined for the first one. */
+  by?: string
+  /** Op batches of it that are applied here. */
+  batches: number
+  /** Beyond this many its batches do not count. */
+  cutoff?: number
+}
+
+export interface MembersResult {
+  members: Member[]
+  /** Hex of the present epoch. */
+  epoch: string
 }
 
 export interface PhraseResult {

@@ -65,6 +65,30 @@ export class ControlClient {
     return this.#call('POST', `/vaults/${vaultId}/sync`, {})
   }
 
+  names(vaultId: string, body: Api.NamesRequest): Promise<Api.NamesResult> {
+    return this.#call('POST', `/vaults/${vaultId}/names`, body)
+  }
+
+  conflicts(vaultId: string, body: Api.ConflictsRequest): Promise<Api.ConflictsResult> {
+    return this.#call('POST', `/vaults/${vaultId}/conflicts`, body)
+  }
+
+  resolve(vaultId: string, body: Api.ResolveRequest): Promise<Api.ResolveResult> {
+    return this.#call('POST', `/vaults/${vaultId}/resolve`, body)
+  }
+
+  log(vaultId: string, body: Api.LogRequest): Promise<Api.LogResult> {
+    return this.#call('POST', `/vaults/${vaultId}/log`, body)
+  }
+
+  fileVersion(vaultId: string, body: Api.VersionRequest): Promise<Api.VersionResult> {
+    return this.#call('POST', `/vaults/${vaultId}/version`, body)
+  }
+
+  members(vaultId: string): Promise<Api.MembersResult> {
+    return this.#call('GET', `/vaults/${vaultId}/members`)
+  }
+
   recoveryPhrases(body: Api.KeyAccess): Promise<Api.PhraseResult> {
     return this.#call('POST', '/keys/recovery', body)
   }

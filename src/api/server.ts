@@ -7,6 +7,8 @@
 //   POST /api/v1/keys/recovery           POST /api/v1/vaults/{id}/check
 //   POST /api/v1/keys/restore            POST /api/v1/vaults/{id}/sync
 //   POST /api/v1/unmount {directory}     clears a dead mount that belongs to no vault here
+//   of a mounted vault:
+//   POST …/names   …/conflicts   …/resolve   …/log   …/version
 
 import { chmod, unlink } from 'node:fs/promises'
 import fastify from 'fastify'
@@ -30,6 +32,11 @@ export interface Control {
   clearDeadMount(directory: string): Promise<void>
   check(vaultId: string, request: Api.CheckRequest): Promise<Api.CheckResult>
   sync(vaultId: string): Promise<Api.VaultStatus>
+  names(vaultId: string, request: Api.NamesRequest): Promise<Api.NamesResult>
+  conflicts(vaultId: string, request: Api.ConflictsRequest): Promise<Api.ConflictsResult>
+  resolve(vaultId: string, request: Api.ResolveRequest): Promise<Api.ResolveResult>
+  log(vaultId: string, request: Api.LogRequest): Promise<Api.LogResult>
+  fileVersion(vaultId: string, request: Api.VersionRequest): Promise<Api.VersionResult>
   recoveryPhrases(access: Api.KeyAccess): Promise<Api.PhraseResult>
   restoreKeys(request: Api.RestoreRequest): Promise<Api.RestoreResult>
 }
@@ -44,6 +51,8 @@ export interface ServerEvents {
 const passphrase = Type.Optional(Type.String({ maxLength: PASSPHRASE_BYTES_MAX }))
 const access = { passphrase, allowUnprotected: Type.Optional(Type.Boolean()) }
 const flag = Type.Boolean()
+const PATH_MAX_LENGTH = 64 * 1024
+const LOG_VERSIONS_MAX = 10_000
 const body = (members: Record<string, TSchema>): TSchema =>
   Type.Object(members, { additionalProperties: false })
 
@@ -59,6 +68,14 @@ const CLEAR = body({ directory: Type.String({ minLength: 1, maxLength: 4096 }) }
 const CHECK = body({ ...access, readData: flag })
 const ACCESS = body(access)
 const RESTORE = body({ ...access, phrase: Type.String({ maxLength: 4096 }) })
+const path = Type.String({ maxLength: PATH_MAX_LENGTH })
+const word = Type.String({ minLength: 1, maxLength: 256 })
+const NAMES = body({ path })
+const place = Type.String({ minLength: 1, maxLength: 4096 })
+const CONFLICTS = body({ path, after: Type.Optional(place) })
+const RESOLVE = body({ path, keep: word })
+const LOG = body({ path, limit: Type.Integer({ minimum: 1, maximum: LOG_VERSIONS_MAX }) })
+const VERSION = body({ path, id: word })
 const ID = body({ id: Type.String({ pattern: '^[0-9a-f]{32}$' }) })
 
 export class ControlServer {
@@ -148,6 +165,7 @@ function addRoutes(app: FastifyInstance, control: Control): void {
   app.post<Id>(at('/vaults/:id/sync'), { schema: { params: ID } }, (request) =>
     control.sync(request.params.id),
   )
+  addQueries(app, control)
   app.post<{ Body: { directory: string } }>(
     at('/unmount'),
     { schema: { body: CLEAR } },
@@ -164,6 +182,26 @@ function addRoutes(app: FastifyInstance, control: Control): void {
     { schema: { body: RESTORE } },
     (request) => control.restoreKeys(request.body),
   )
+}
+
+/** Questions about a mounted vault, and the one decision that they may end in. */
+function addQueries(app: FastifyInstance, control: Control): void {
+  const ask = <Body, Result>(
+    name: string,
+    schema: TSchema,
+    answer: (id: string, request: Body) => Promise<Result>,
+  ): void => {
+    app.post<{ Params: { id: string } }>(
+      `${API_PREFIX}/vaults/:id/${name}`,
+      { schema: { params: ID, body: schema } },
+      (request) => answer(request.params.id, request.body as Body),
+    )
+  }
+  ask('names', NAMES, (id, request: Api.NamesRequest) => control.names(id, request))
+  ask('conflicts', CONFLICTS, (id, request: Api.ConflictsRequest) => control.conflicts(id, request))
+  ask('resolve', RESOLVE, (id, request: Api.ResolveRequest) => control.resolve(id, request))
+  ask('log', LOG, (id, request: Api.LogRequest) => control.log(id, request))
+  ask('version', VERSION, (id, request: Api.VersionRequest) => control.fileVersion(id, request))
 }
 
 function answerErrors(app: FastifyInstance, events: ServerEvents): void {

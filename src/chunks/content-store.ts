@@ -263,6 +263,16 @@ export class SealedContentStore implements ContentStore {
     return ids
   }
 
+  /** All of a content, in memory: for those that are small. Throws as plan() does. */
+  async readWhole(content: Content, sizeBytes: number): Promise<Uint8Array> {
+    const working = new Working(content, sizeBytes)
+    const { bytes, from, to } = inlinePart(working, 0, sizeBytes)
+    const whole = new Uint8Array(sizeBytes)
+    if (bytes !== undefined) whole.set(bytes.bytes)
+    if (from < to) whole.set(await this.#readBack(await this.#extents(working, from, to)), from)
+    return whole
+  }
+
   /** Inline bytes that cannot stay inline become a chunk. */
   #materialise(working: Working): void {
     const bytes = working.inline

@@ -20,6 +20,8 @@ export interface CommandSpec {
   /** One word, or two for a command of a group: 'key recovery'. */
   name: string
   alias?: string
+  /** Of a group: what the group's word alone means. */
+  isDefault?: boolean
   summary: string
   description?: string
   arguments: readonly ArgumentSpec[]

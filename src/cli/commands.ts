@@ -93,10 +93,61 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     name: 'doctor',
     summary: 'look whether this machine has what lattice needs',
-    arguments: [],
-    options: [JSON_OPTION],
-    examples: [['lattice doctor', 'what is missing, and what to do about it']],
+    arguments: [{ name: 'dir', required: false, summary: 'with --names: only below this' }],
+    options: [
+      { flags: '--names', summary: 'list names that other systems would see differently' },
+      JSON_OPTION,
+    ],
+    examples: [
+      ['lattice doctor', 'what is missing, and what to do about it'],
+      ['lattice doctor --names ~/Vault', 'before a Mac or a Windows machine joins'],
+    ],
     load: () => import('./doctor.ts'),
+  },
+  {
+    name: 'conflicts list',
+    isDefault: true,
+    summary: 'what devices changed without knowing of each other',
+    description:
+      'Lists conflicts. Nothing is lost by one: every version lies in the directory, the later ' +
+      'one under the name, the others beside it as "… (conflict DATE DEVICE)". Rename, edit or ' +
+      'remove them like any file, or let `conflicts resolve` do it.',
+    arguments: [{ name: 'path', required: false, summary: 'only this, or below it' }],
+    options: [JSON_OPTION],
+    examples: [['lattice conflicts', 'of all mounted vaults']],
+    load: () => import('./conflicts.ts'),
+  },
+  {
+    name: 'conflicts show',
+    summary: 'one conflict, with the differences between texts',
+    arguments: [{ name: 'path', required: true, summary: 'one of the entries' }],
+    options: [JSON_OPTION],
+    examples: [['lattice conflicts show ~/Vault/notes.txt', 'who wrote what']],
+    load: () => import('./conflicts-show.ts'),
+  },
+  {
+    name: 'conflicts resolve',
+    summary: 'decide a conflict',
+    description:
+      'Keeps this device\'s version under the name (mine), the newest of the others (theirs), ' +
+      'all of them as files of their own (both), or the one with this number in `conflicts ' +
+      'show`. What is not kept leaves the directory and stays in the history.',
+    arguments: [{ name: 'path', required: true, summary: 'one of the entries' }],
+    options: [{ flags: '--keep <which>', summary: 'mine, theirs, both, or a number' }, JSON_OPTION],
+    examples: [['lattice conflicts resolve ~/Vault/notes.txt --keep mine', 'the others go']],
+    load: () => import('./conflicts-resolve.ts'),
+  },
+  {
+    name: 'log',
+    summary: 'the versions of a file',
+    arguments: [{ name: 'path', required: true, summary: 'a file or directory in a vault' }],
+    options: [
+      { flags: '-n, --limit <count>', summary: 'at most so many (100)' },
+      { flags: '--diff', summary: 'show how texts differ from the version before' },
+      JSON_OPTION,
+    ],
+    examples: [['lattice log --diff ~/Vault/notes.txt', 'who changed what, and when']],
+    load: () => import('./log.ts'),
   },
   {
     name: 'key recovery',

@@ -1,10 +1,12 @@
 // `lattice doctor`: what this machine lacks. The looking happens in a process of its own
-// (daemon/doctor.ts), since a broken addon may end it.
+// (daemon/doctor.ts), since a broken addon may end it. With --names it looks at names instead.
 
 import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { EXIT_OK, exitCodeOf } from '../config/exit-codes.ts'
+import { flag } from './command.ts'
 import type { Context } from './command.ts'
+import { run as lookAtNames } from './doctor-names.ts'
 
 interface Finding {
   name: string
@@ -14,7 +16,8 @@ interface Finding {
   reason?: string
 }
 
-export async function run(context: Context): Promise<number> {
+export async function run(context: Context): Promise<number | undefined> {
+  if (flag(context, 'names')) return lookAtNames(context)
   const findings = await look()
   const width = Math.max(...findings.map(({ name }) => name.length))
   const marks = { ok: 'ok     ', warning: 'warning', error: 'ERROR  ' }

@@ -44,7 +44,7 @@ function addCommand(program: Command, spec: CommandSpec): void {
     const group = parent.commands.find((command) => command.name() === word)
     parent = group ?? addGroup(parent, word)
   }
-  const command = newCommand(parent.command(leaf)).summary(spec.summary)
+  const command = newCommand(parent.command(leaf, { isDefault: spec.isDefault === true })).summary(spec.summary)
   command.description(spec.description ?? `${spec.summary}.`)
   if (spec.alias !== undefined) command.alias(spec.alias)
   for (const { name, required, summary } of spec.arguments) {
@@ -62,8 +62,10 @@ function addCommand(program: Command, spec: CommandSpec): void {
 
 /** A group alone is no command: its help is shown, as an error of use. */
 function addGroup(program: Command, word: string): Command {
-  const names = COMMANDS.filter(({ name }) => name.startsWith(`${word} `)).map(({ name }) => name)
+  const members = COMMANDS.filter(({ name }) => name.startsWith(`${word} `))
+  const names = members.map(({ name }) => name)
   const group = newCommand(program.command(word)).description(names.join(', '))
+  if (members.some(({ isDefault }) => isDefault === true)) return group
   group.action(() => {
     const hint = `one of: ${names.map((name) => `lattice ${name}`).join(', ')}`
     throw new LatticeError('usage', `which command of ${word}?`, { hint })

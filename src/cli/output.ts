@@ -73,3 +73,11 @@ export function bytesText(bytes: number): string {
 export function countText(count: number, one: string, many = `${one}s`): string {
   return `${count.toLocaleString('en')} ${count === 1 ? one : many}`
 }
+
+/** 2026-11-20 14:05:09, in the local time zone. */
+export function timeText(ms: number): string {
+  const time = new Date(ms)
+  const two = (number: number): string => String(number).padStart(2, '0')
+  const day = [time.getFullYear(), two(time.getMonth() + 1), two(time.getDate())].join('-')
+  return `${day} ${[time.getHours(), time.getMinutes(), time.getSeconds()].map(two).join(':')}`
+}

@@ -54,6 +54,10 @@ function vaultLines(vault: VaultStatus): string[] {
   lines.push(`         ${files}, ${directories}, ${content}; ${stored} on disk`)
   const dirtyBytes = vault.dirtyBytes ?? 0
   if (dirtyBytes > 0) lines.push(`         ${bytesText(dirtyBytes)} not stored yet`)
+  const conflicts = vault.conflicts ?? 0
+  if (conflicts > 0) {
+    lines.push(`         ${countText(conflicts, 'conflict')}: lattice conflicts`)
+  }
   if (vault.trouble !== undefined) lines.push(`         trouble: ${vault.trouble}`)
   return lines
 }

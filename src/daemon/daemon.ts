@@ -19,12 +19,16 @@ import { isDeadMount, isMountPoint, prepareMountPoint, unmountDirectory } from '
 import { LatticeError, errnoName, fromSystemError, isLatticeError } from '../util/errors.ts'
 import { Mutex } from '../util/mutex.ts'
 import { DirectoryLock } from '../vault/lock.ts'
+import type { Engine } from './engine.ts'
 import { KeyStore } from './key-store.ts'
 import { loggable } from './log.ts'
 import type { Log } from './log.ts'
 import { MountedVault } from './mounted-vault.ts'
 import { checkStoredVault, createStoredVault, openStoredVault } from './open-vault.ts'
 import { refuseNested } from './placement.ts'
+import { conflictsAt, resolveConflict } from './conflict-queries.ts'
+import { versionContent, versionsAt } from './version-queries.ts'
+import { namesBelow } from './vault-queries.ts'
 import { versionInfo } from './version.ts'
 
 export class Daemon implements Control {
@@ -203,6 +207,37 @@ export class Daemon implements Control {
     })
   }
 
+  names(vaultId: string, request: Api.NamesRequest): Promise<Api.NamesResult> {
+    return this.#ask(vaultId, ({ tree }) => namesBelow(tree, request.path))
+  }
+
+  conflicts(vaultId: string, request: Api.ConflictsRequest): Promise<Api.ConflictsResult> {
+    return this.#ask(vaultId, ({ tree, core }) => (
+      conflictsAt(tree, (author) => core.members.label(author), request)
+    ))
+  }
+
+  resolve(vaultId: string, request: Api.ResolveRequest): Promise<Api.ResolveResult> {
+    return this.#ask(vaultId, async (engine, mounted) => {
+      engine.fileSystem.begin()
+      const { result, changed } = resolveConflict(engine.tree, request)
+      mounted.changed(changed.parent, changed.names, changed.inos)
+      await engine.sync()
+      return result
+    })
+  }
+
+  log(vaultId: string, request: Api.LogRequest): Promise<Api.LogResult> {
+    return this.#ask(vaultId, async (engine) => {
+      await engine.sync() // what is not placed in a batch yet has no name
+      return versionsAt(engine, (author) => engine.core.members.label(author), request)
+    })
+  }
+
+  fileVersion(vaultId: string, request: Api.VersionRequest): Promise<Api.VersionResult> {
+    return this.#ask(vaultId, (engine) => versionContent(engine, request))
+  }
+
   recoveryPhrases(access: Api.KeyAccess): Promise<Api.PhraseResult> {
     return this.#change(async () => {
       const { vaults } = await loadConfig(this.#paths)
@@ -270,6 +305,21 @@ export class Daemon implements Control {
       this.#working -= 1
       this.#considerEnd(DAEMON_IDLE_MS)
     }
+  }
+
+  /** Asks the engine of a mounted vault. Throws 'not-mounted'. */
+  #ask<T>(
+    vaultId: string,
+    question: (engine: Engine, mounted: MountedVault) => Promise<T> | T,
+  ): Promise<T> {
+    return this.#work(async () => {
+      const entry = entryOf(await loadConfig(this.#paths), vaultId)
+      const mounted = this.#mounted.get(entry.id)
+      if (mounted !== undefined) return question(mounted.vault.engine, mounted)
+      throw new LatticeError('not-mounted', `${entry.path} is not mounted`, {
+        hint: `mount it: lattice mount ${entry.path}`,
+      })
+    })
   }
 
   #change<T>(task: () => Promise<T>): Promise<T> {

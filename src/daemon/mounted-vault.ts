@@ -10,14 +10,15 @@ import type { MountOptions } from '../fuse/mount.ts'
 import { FuseSession } from '../fuse/session.ts'
 import type { SessionEnd } from '../fuse/session.ts'
 import { isLatticeError } from '../util/errors.ts'
+import type { Ino } from '../vault/buffers.ts'
 import { loggable } from './log.ts'
 import type { Log } from './log.ts'
 import { storedBytes } from './stored-bytes.ts'
-import type { ServedVault } from './open-vault.ts'
+import type { OpenVault } from './open-vault.ts'
 
 export class MountedVault {
   readonly entry: VaultEntry
-  readonly vault: ServedVault
+  readonly vault: OpenVault
   readonly #options: MountOptions
   readonly #session: FuseSession
   readonly #log: Log
@@ -29,7 +30,7 @@ export class MountedVault {
 
   private constructor(
     entry: VaultEntry,
-    vault: ServedVault,
+    vault: OpenVault,
     session: FuseSession,
     options: MountOptions,
     log: Log,
@@ -45,7 +46,7 @@ export class MountedVault {
   /** Takes ownership of `vault`, also when mounting fails. The directory has been prepared. */
   static async open(
     entry: VaultEntry,
-    vault: ServedVault,
+    vault: OpenVault,
     options: MountOptions,
     log: Log,
   ): Promise<MountedVault> {
@@ -75,6 +76,13 @@ export class MountedVault {
   /** Everything done so far is durable when it resolves. */
   sync(): Promise<void> {
     return this.vault.sync()
+  }
+
+  /** Tells the kernel that names of a directory changed, and what they name, not through it. */
+  changed(parent: Ino, names: readonly string[], inos: readonly Ino[]): void {
+    if (this.#hasEnded) return
+    for (const name of names) this.#session.invalidateEntry(parent, name)
+    for (const ino of [parent, ...inos]) this.#session.invalidateInode(ino)
   }
 
   /**

@@ -20,24 +20,11 @@ import { genesisOp } from '../vault/genesis.ts'
 import { checkEngine } from './check.ts'
 import type { CheckReport } from './check.ts'
 import { SystemClock } from './clock.ts'
+import { countConflicts } from './conflict-queries.ts'
 import { Engine } from './engine.ts'
 import { isDamage } from './damage.ts'
 import type { Log } from './log.ts'
 import { checkFormat, makeStateDirectory, markFormat } from './state-directory.ts'
-
-/** An open vault, as whoever serves it sees it. */
-export interface ServedVault {
-  readonly directory: string
-  readonly fileSystem: FileSystem
-  readonly buffers: NativeBuffers
-  /** Why changes cannot be stored at present. */
-  readonly trouble: Error | undefined
-  counts(): { files: number; directories: number; contentBytes: number; dirtyBytes: number }
-  /** An error that a call met. */
-  noteError(error: unknown): void
-  sync(): Promise<void>
-  close(): Promise<void>
-}
 
 /**
  * Makes keys, stores them (`save`), then the state directory with the genesis batch; the format
@@ -88,14 +75,23 @@ export async function openStoredVault(
   entry: VaultEntry,
   vaultKeys: VaultKeys,
   options: OpenOptions,
-): Promise<EngineVault> {
+): Promise<OpenVault> {
   const state = await checkFormat(vaultDirectory(paths, entry.id), entry.id)
   const engine = await Engine.open({ state, vaultKeys, ...options })
   options.log.info({ vault: entry.id, ...engine.report }, 'opened')
-  return new EngineVault(engine)
+  return new OpenVault(engine)
 }
 
-export class EngineVault implements ServedVault {
+export interface Counts {
+  files: number
+  directories: number
+  contentBytes: number
+  dirtyBytes: number
+  conflicts: number
+}
+
+/** An open vault, as whoever serves it sees it. */
+export class OpenVault {
   readonly engine: Engine
 
   constructor(engine: Engine) {
@@ -114,14 +110,18 @@ export class EngineVault implements ServedVault {
     return this.engine.buffers
   }
 
+  /** Why changes cannot be stored at present. */
   get trouble(): Error | undefined {
     return this.engine.trouble
   }
 
-  counts(): { files: number; directories: number; contentBytes: number; dirtyBytes: number } {
-    return { ...this.engine.tree.counts(), dirtyBytes: this.engine.buffers.totals().dirtyBytes }
+  counts(): Counts {
+    const { tree, buffers } = this.engine
+    const { dirtyBytes } = buffers.totals()
+    return { ...tree.counts(), dirtyBytes, conflicts: countConflicts(tree) }
   }
 
+  /** An error that a call met. */
   noteError(error: unknown): void {
     this.engine.noteError(error)
   }
@@ -140,12 +140,12 @@ export async function checkStoredVault(
   paths: Paths,
   entry: VaultEntry,
   vaultKeys: VaultKeys,
-  served: ServedVault | undefined,
+  served: OpenVault | undefined,
   options: { config: Config; readData: boolean; log: Log },
 ): Promise<CheckReport> {
-  if (served instanceof EngineVault) return checkEngine(served.engine, options)
+  if (served !== undefined) return checkEngine(served.engine, options)
   const startMs = performance.now()
-  let vault: EngineVault
+  let vault: OpenVault
   try {
     vault = await openStoredVault(paths, entry, vaultKeys, { ...options, readOnly: true })
   } catch (error) {

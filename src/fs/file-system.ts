@@ -46,6 +46,11 @@ export class FileSystem {
     this.#context.drainAttrs()
   }
 
+  /** What every change begins with, for one that comes past the kernel (the control API). */
+  begin(): void {
+    this.#context.begin()
+  }
+
   // ---- names
 
   /** undefined: there is no such name. */
