@@ -5,7 +5,7 @@ import { createTwoFilesPatch } from 'diff'
 /** Beyond this a content is not compared. */
 export const DIFF_BYTES_MAX = 1024 * 1024
 /** Beyond this many changed lines a difference is not looked for: the search is quadratic. */
-const EDIT_LENGTH_MAX = 5000
+const EDIT_LENGTH_MAX = 1000
 
 /** Unified, as lines; a sentence in parentheses where there is nothing to show. */
 export function textDiff(
