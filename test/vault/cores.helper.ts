@@ -102,7 +102,7 @@ export type TestControl =
 
 export function controlOp(control: TestControl): Op {
   const body = Buffer.from(JSON.stringify(control))
-  return { kind: 'control', control: 'needs' in control ? 99 : 7, critical: true, body }
+  return { kind: 'control', control: 'needs' in control ? 30 : 7, critical: true, body }
 }
 
 /** Cuts by anybody count; the smallest wins. */
@@ -212,7 +212,7 @@ export class Device {
         },
       },
       foldMembers: (batches) => this.members(batches),
-      knowsControl: (control) => control !== 99,
+      knowsControl: (control) => control !== 30,
       isOpen: (ino) => this.open.has(ino),
       owner: { uid: 1000, gid: 1000 },
       content: {

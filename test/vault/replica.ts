@@ -5,13 +5,13 @@
 import t from 'tap'
 import type { Test } from 'tap'
 import { KIND_DIRECTORY } from '../../src/ops/types.ts'
-import { LatticeError } from '../../src/util/errors.ts'
 import { SeededRandom, testSeed } from '../support/random.ts'
-import { Device, authorNamed, controlOp, epochNamed, heal, turn } from './cores.helper.ts'
+import { Device, controlOp, epochNamed, heal, turn } from './cores.helper.ts'
 import type { TestControl } from './cores.helper.ts'
 
 const seed = testSeed()
 const runs = Number(process.env['RUNS'] ?? 12)
+if (process.env['RUNS'] !== undefined) t.setTimeout(0)
 
 async function pair(seed: number): Promise<[Device, Device]> {
   return [await Device.start('A', seed), await Device.start('B', seed + 1)]
@@ -46,6 +46,249 @@ t.test('two devices exchange what they did', async (t) => {
   await heal([a, b])
   await same(t, [a, b])
   for (const device of [a, b]) await device.stop()
+})
+
+t.test('a batch waits for what it depends on, and only that', async (t) => {
+  const [a, b] = await pair(10)
+  const c = await Device.start('C', 12)
+  a.mkdir('/d')
+  await a.sync()
+  b.logs.pull(a.logs)
+  await b.core.pump()
+  b.save('/d/of b', 'x')
+  await b.sync()
+  c.logs.pull(b.logs)
+  c.logs.logs.delete(a.author)
+  await c.core.pump()
+  t.match(c.core.waiting(), [{ author: b.author, seq: 0, for: 'dep', on: a.author, length: 1 }])
+  t.same(c.list(), [])
+  c.save('/own', 'goes on')
+  await c.sync()
+  c.logs.pull(a.logs)
+  await c.core.pump()
+  t.same(c.core.waiting(), [])
+  await heal([a, b, c])
+  await same(t, [a, b, c])
+})
+
+t.test('without its key a batch waits; with it, it is applied', async (t) => {
+  const [a, b] = await pair(20)
+  a.save('/first', '1')
+  await a.sync()
+  a.keys.known.add('2')
+  a.keys.sealing = '2'
+  a.save('/second', '2')
+  await a.core.control([controlOp({ label: a.author, name: 'also readable' })])
+  await a.sync()
+  b.logs.pull(a.logs)
+  await b.core.pump()
+  const epoch = epochNamed('2').toString('hex')
+  t.match(b.core.waiting(), [{ author: a.author, seq: 1, for: 'key', epoch }])
+  t.equal(b.list().length, 1)
+  await b.crash()
+  t.equal(b.list().length, 1)
+  b.keys.known.add('2')
+  await b.core.pump()
+  t.same(b.core.waiting(), [])
+  t.equal(b.core.members.label(a.author), 'also readable')
+  b.keys.sealing = '2'
+  await heal([a, b])
+  await same(t, [a, b])
+})
+
+t.test('what does not open, or comes from an epoch that is over, is an empty batch', async (t) => {
+  const [a, b] = await pair(30)
+  a.save('/one', '1')
+  await a.sync()
+  const block = (await a.logs.read(a.author, 0))!
+  const changed = Uint8Array.from(block)
+  changed[changed.length - 1]! ^= 1
+  b.logs.put(a.author, block)
+  b.logs.put(a.author, changed) // not at its place, and not intact
+  b.logs.put(a.author, new Uint8Array(3))
+  b.logs.put(a.author, new Uint8Array(300_000))
+  const suite = Uint8Array.from(block)
+  suite[1] = 1
+  b.logs.put(a.author, suite)
+  await b.core.pump()
+  t.equal(b.core.applier.length(a.author), 5)
+  t.equal(b.list().length, 1)
+  b.save('/two', '2')
+  await b.sync()
+  t.same((await b.rebuilt()).list(true), b.list(true))
+})
+
+t.test('a batch sealed under an epoch before one that it has seen is empty', async (t) => {
+  const [a, b] = await pair(35)
+  for (const device of [a, b]) device.keys.known.add('2')
+  await a.core.control([controlOp({ epoch: '2'.repeat(8), after: '1'.repeat(8) })])
+  a.keys.sealing = '2'
+  a.save('/one', '1')
+  await a.sync()
+  b.logs.pull(a.logs)
+  await b.core.pump()
+  b.save('/lost', 'sealed with the old key, though it knew better')
+  await b.sync()
+  b.keys.sealing = '2'
+  b.save('/kept', 'x')
+  await b.sync()
+  a.logs.pull(b.logs)
+  await a.core.pump()
+  t.same(a.list().map((line) => line.split(' ')[0]), ['/kept', '/one'])
+})
+
+t.test('another branch of a log is not applied, and what builds on it waits', async (t) => {
+  const [a, b] = await pair(40)
+  const twin = await Device.start('A', 77)
+  const c = await Device.start('C', 43)
+  a.save('/real', '1')
+  twin.save('/other', '1')
+  await a.sync()
+  await twin.sync()
+  b.logs.pull(a.logs)
+  c.logs.pull(twin.logs)
+  await b.core.pump()
+  await c.core.pump()
+  c.save('/builds on it', '2')
+  await c.sync()
+  b.logs.pull(c.logs)
+  b.save('/goes on', '3')
+  await b.sync()
+  t.match(b.core.waiting(), [{ author: c.author, seq: 0, for: 'fork', on: a.author, length: 1 }])
+  b.logs.logs.delete(a.author)
+  twin.save('/other 2', '2')
+  await twin.sync()
+  b.logs.pull(twin.logs)
+  await b.core.pump()
+  t.equal(b.core.applier.length(a.author), 1)
+  t.ok(b.core.waiting().some((one) => one.author === a.author && one.for === 'fork'))
+  t.notOk(b.list().some((line) => line.startsWith('/other')))
+})
+
+t.test('a critical op of a later lattice ends applying and writing', async (t) => {
+  const [a, b] = await pair(50)
+  a.save('/before', '1')
+  await a.sync()
+  await a.core.control([controlOp({ needs: 'more' })])
+  a.save('/after', '2')
+  await a.sync()
+  b.logs.pull(a.logs)
+  await b.core.pump()
+  t.match(b.core.waiting(), [{ author: a.author, seq: 1, for: 'needs-newer' }])
+  t.equal(b.core.mayWrite, false)
+  t.equal(b.list().length, 1)
+})
+
+t.test('who was cut off long ago: old batches count differently, here as everywhere', async (t) => {
+  const [a, b] = await pair(60)
+  const late = await Device.start('C', 62)
+  b.mkdir('/d')
+  b.save('/d/kept', 'b1')
+  await heal([a, b])
+  a.save('/d/kept', 'a1')
+  b.rename('/d', '/e')
+  b.save('/later', 'b2')
+  await heal([a, b])
+  a.save('/later', 'a2')
+  a.save('/e/new', 'a3')
+  await heal([a, b])
+  await a.core.control([controlOp({ cut: b.author, from: 1 })])
+  await a.core.control([controlOp({ label: a.author, name: 'of a' })])
+  await heal([a, b])
+  t.equal(b.core.mayWrite, false)
+  for (const device of [a, b]) late.logs.pull(device.logs)
+  await late.core.pump()
+  await same(t, [a, b, late])
+  t.match(a.list().join('\n'), /\/d\/new .*"a3"/, 'the rename is undone')
+  await a.crash()
+  await same(t, [a, b, late], 'after a crash')
+})
+
+t.test('others wait while a rename waits for content, and then go on', async (t) => {
+  const [a, b] = await pair(70)
+  a.save('/from a', '1')
+  await a.sync()
+  b.make('/source')
+  b.save('/target', 'old')
+  let sealed = (): void => undefined
+  const sealing = new Promise<void>((resolve) => (sealed = resolve))
+  const unsealed = b.at('/source')
+  b.tree.setUnsealedContent({ isUnsealed: (ino) => ino === unsealed, seal: () => sealing })
+  b.rename('/source', '/target')
+  b.save('/behind', 'x')
+  b.logs.pull(a.logs)
+  await b.core.pump()
+  t.match(b.core.waiting(), [{ author: a.author, seq: 0, for: 'local' }])
+  b.write(unsealed, 'new')
+  sealed()
+  await turn()
+  await b.core.pump()
+  t.same(b.core.waiting(), [])
+  await heal([a, b])
+  await same(t, [a, b])
+  t.match(a.list().join('\n'), /\/target .*"new"/)
+})
+
+t.test('a local op is not durable before the pack that it names, however it was placed', async (t) => {
+  const [a, b] = await pair(80)
+  a.save('/from a', '1')
+  await a.sync()
+  b.write(b.make('/large'), 'in a pack', true)
+  b.logs.pull(a.logs)
+  b.contentFails = 1
+  await t.rejects(b.core.pump(), /simulated: pack/)
+  t.equal(b.list().length, 2, 'applied, though not durable')
+  await b.core.sync()
+  t.equal(b.contentSyncs >= 2, true)
+  const whole = b.list(true)
+  await b.crash()
+  t.same(b.list(true), whole)
+  await heal([a, b])
+  await same(t, [a, b])
+})
+
+t.test('an open file whose name got other content lives on, and what is written stays', async (t) => {
+  const [a, b] = await pair(90)
+  a.save('/f', 'old')
+  await heal([a, b])
+  const ino = b.at('/f')
+  b.open.add(ino)
+  a.save('/f', 'new')
+  await heal([a, b])
+  t.not(b.at('/f'), ino)
+  b.write(ino, 'of the one who had it open')
+  await heal([a, b])
+  t.equal(b.list().length, 2, 'both are there')
+  await same(t, [a, b])
+})
+
+t.test('a long backlog: applied in bounded memory, and local work goes on', async (t) => {
+  const [a, b] = await pair(100)
+  a.mkdir('/d')
+  for (let i = 0; i < 1500; i++) {
+    a.save(`/d/${i % 500}`, String(i))
+    a.core.committer.placeAll()
+  }
+  await a.sync()
+  await a.stop()
+  b.logs.pull(a.logs)
+  let most = 0
+  let local = 0
+  const pumping = b.core.pump()
+  let isDone = false
+  void pumping.then(() => (isDone = true))
+  while (!isDone) {
+    b.save(`/own ${local++ % 10}`, String(local))
+    most = Math.max(most, b.index.changes)
+    await turn()
+  }
+  await pumping
+  t.equal(b.core.applier.length(a.author), a.logs.length(a.author))
+  t.ok(local > 20, `${local} local operations meanwhile`)
+  t.ok(most < 20_000, `${most} changes in memory at most`)
+  t.ok(b.journal.pendingBytes < 4 << 20)
+  await b.core.sync()
+  t.same((await b.rebuilt()).list(true), b.list(true))
 })
 
 // ---- random worlds ----
