@@ -13,6 +13,7 @@ import { Facts } from './facts.ts'
 import type { HistoryOp, Standing } from './node-history.ts'
 import type { LinkRecord, NodeRecord } from './records.ts'
 import type { Store } from './store.ts'
+import { Touched } from './touched.ts'
 
 /** Who is told what the view shows differently now. Not told: what the caller of a local operation
  *  knows anyway. */
@@ -62,7 +63,7 @@ export class FoldPass {
   /** Others' ops, or standings: the kernel does not know yet what it changes. */
   isRemote = false
   /** Records whose ops changed, in the order in which they were first touched. */
-  readonly touched = new Set<NodeRecord>()
+  readonly touched = new Touched()
   /** What inodes were that are open here, before others' ops changed them: copies. */
   readonly before = new Map<number, NodeRecord>()
   readonly #made = new Map<NodeId, NodeRecord>()
@@ -81,8 +82,8 @@ export class FoldPass {
     this.facts = facts
     this.isRemote = isRemote
     this.touched.clear()
-    this.before.clear()
-    this.#made.clear()
+    if (this.before.size > 0) this.before.clear()
+    if (this.#made.size > 0) this.#made.clear()
   }
 
   find(node: NodeId): NodeRecord | undefined {

@@ -36,8 +36,8 @@ export class FoldRecords {
   }
 
   begin(): void {
-    this.winners.clear()
-    this.#slow.clear()
+    if (this.winners.size > 0) this.winners.clear()
+    if (this.#slow.size > 0) this.#slow.clear()
   }
 
   /** Applies an op that exists. Returns its node's record, or why it does nothing after all. */
@@ -140,7 +140,7 @@ export class FoldRecords {
       case 'rm':
         return this.#remove(record, op, ref)
       case 'put':
-        return this.#resize(record, () => applyPut(record, op, ref))
+        return this.#put(record, op, ref)
       case 'attr':
         return applyAttr(record, op.change, ref, op.prev)
       case 'tag':
@@ -201,13 +201,16 @@ export class FoldRecords {
     }
   }
 
-  /** Keeps the count of shown bytes. */
-  #resize(record: NodeRecord, change: () => void): void {
+  #put(record: NodeRecord, op: Op & { kind: 'put' }, ref: OpRef): void {
     const before = record.sizeBytes
-    change()
-    if (record.ino !== 0 && record.kind === KIND_FILE) {
-      this.#pass.store.meta.contentBytes += record.sizeBytes - before
-    }
+    applyPut(record, op, ref)
+    this.#countBytes(record, before)
+  }
+
+  /** Keeps the count of shown bytes. */
+  #countBytes(record: NodeRecord, before: number): void {
+    if (record.ino === 0 || record.kind !== KIND_FILE) return
+    this.#pass.store.meta.contentBytes += record.sizeBytes - before
   }
 
   // ---- from history ----
@@ -233,7 +236,9 @@ export class FoldRecords {
     const { context } = this.#pass
     if (record.kind === KIND_FILE) this.#noteWinner(record)
     const part = rebuildNode(record.kind, ops, (author, seq) => context.standing(author, seq))
-    this.#resize(record, () => adopt(record, part))
+    const before = record.sizeBytes
+    adopt(record, part)
+    this.#countBytes(record, before)
     for (const link of part.links) this.#adoptLink(record, link)
     if (record.kind === KIND_DIRECTORY && record.links.length > 0) {
       this.#directories.replace(record, part)

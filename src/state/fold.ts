@@ -138,12 +138,11 @@ export class Fold {
     if (!this.#pass.isRemote) return
     for (const [record, was] of this.#records.winners) this.#replaceContent(record, was)
     const { changes } = this.#pass.context
-    for (const { ino } of this.#pass.touched) if (ino !== 0) changes.node(ino)
+    for (const { ino } of this.#pass.touched.list) if (ino !== 0) changes.node(ino)
   }
 
   #firstTouched(): NodeRecord | undefined {
-    for (const record of this.#pass.touched) return record
-    return undefined
+    return this.#pass.touched.list[0]
   }
 
   // ---- inodes ----

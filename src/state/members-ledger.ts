@@ -86,7 +86,9 @@ export class MembersLedger {
   }
 
   isHeld(office: Office, seq: number, known: (act: Act) => boolean = always): boolean {
-    return seq >= office.grant.from && !this.rules.isBeyond(seq, this.endOf(office, known))
+    if (seq < office.grant.from) return false
+    const end = this.endOf(office, known)
+    return end === Infinity || !this.rules.isBeyond(seq, end)
   }
 
   /**

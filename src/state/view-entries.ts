@@ -13,13 +13,14 @@ import { assert, must } from '../util/assert.ts'
 import { linkOf } from './fold-pass.ts'
 import type { FoldPass } from './fold-pass.ts'
 import type { NodeRecord } from './records.ts'
+import { Touched } from './touched.ts'
 
 export class ViewEntries {
   /** Others are told of each entry that changes. */
   isLoud = false
   readonly #pass: FoldPass
   /** Records that lost an entry in this pass, or may have none. */
-  readonly #bare = new Set<NodeRecord>()
+  readonly #bare = new Touched()
 
   constructor(pass: FoldPass) {
     this.#pass = pass
@@ -82,8 +83,7 @@ export class ViewEntries {
 
   /** Another record has taken the ino of this one. */
   replace(record: NodeRecord, by: NodeRecord): void {
-    this.#bare.delete(record)
-    this.#bare.add(by)
+    this.#bare.replace(record, by)
   }
 
   count(record: NodeRecord, by: 1 | -1): void {
@@ -107,7 +107,7 @@ export class ViewEntries {
   /** Once everything is up: nodes without an entry are hidden, copies that nothing shows go. */
   finish(): void {
     const { store, touched } = this.#pass
-    for (const record of this.#bare) {
+    for (const record of this.#bare.list) {
       if (!this.#isNeeded(record)) this.#leave(record)
       for (let at = 0; at < record.links.length; at++) {
         const link = linkOf(record, at)
@@ -116,7 +116,7 @@ export class ViewEntries {
         this.#pass.setLink(record, at, { ...link, shownParent: 0, cookie: 0, shownName: name })
       }
     }
-    for (const record of touched) if (record.epoch === -1) store.hide(record)
+    for (const record of touched.list) if (record.epoch === -1) store.hide(record)
   }
 
   #isNeeded(record: NodeRecord): boolean {

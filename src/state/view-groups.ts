@@ -56,8 +56,8 @@ export class ViewGroups {
   }
 
   begin(): void {
-    this.#work.clear()
-    this.#ungrouped.clear()
+    if (this.#work.size > 0) this.#work.clear()
+    if (this.#ungrouped.size > 0) this.#ungrouped.clear()
   }
 
   /** Nothing is loaded. */
@@ -157,7 +157,7 @@ export class ViewGroups {
       for (const work of groups.values()) this.#write(work)
     }
     for (const node of this.#ungrouped) this.#checkGrouped(node)
-    this.#work.clear()
+    if (this.#work.size > 0) this.#work.clear()
   }
 
   // ---- inside ----

@@ -38,7 +38,7 @@ export class ViewUnions {
   }
 
   begin(): void {
-    this.#left.clear()
+    if (this.#left.size > 0) this.#left.clear()
   }
 
   static isMember(directory: NodeRecord): boolean {
@@ -57,7 +57,7 @@ export class ViewUnions {
       const union = this.#pass.body(directory)
       if (!this.#movesWhole(union)) this.#separate(union, node)
     }
-    this.#left.clear()
+    if (this.#left.size > 0) this.#left.clear()
   }
 
   /** Two directories have come to one name: they are one. */

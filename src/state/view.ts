@@ -51,7 +51,7 @@ export class View {
     this.entries.begin(this.#pass.isRemote)
     this.#groups.begin()
     this.#unions.begin()
-    this.#pending.clear()
+    if (this.#pending.size > 0) this.#pending.clear()
     this.#unsure.length = 0
   }
 
@@ -85,7 +85,7 @@ export class View {
 
   /** Brings the view to what the records say. */
   settle(): void {
-    for (const record of this.#pass.touched) this.#decide(record)
+    for (const record of this.#pass.touched.list) this.#decide(record)
     for (let next = this.#unsure.pop(); next !== undefined; next = this.#unsure.pop()) {
       this.#decide(next)
     }
@@ -94,7 +94,7 @@ export class View {
       this.#pending.delete(link)
       this.#place(record, at)
     }
-    for (const record of this.#pass.touched) {
+    for (const record of this.#pass.touched.list) {
       if (record.heads.length < 2 && !record.grouped) continue
       if (record.kind !== KIND_DIRECTORY) this.reload(record)
     }
