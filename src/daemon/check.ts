@@ -16,6 +16,7 @@ import { LatticeError } from '../util/errors.ts'
 import type { Ino } from '../vault/buffers.ts'
 import { openState } from '../vault/engine-core.ts'
 import { JournalReplay, decodeResume } from '../vault/journal-replay.ts'
+import { vaultMembers } from '../vault/members-view.ts'
 import { replayInto, settle } from '../vault/rebuild.ts'
 import { isDamage, isFromLmdb } from './damage.ts'
 import type { Engine } from './engine.ts'
@@ -97,7 +98,10 @@ class Check {
           marks,
         })
         const own = keys.author
-        const { applier, fold } = openState({ index: twin, journal, keys: keys.coreKeys })
+        const { vaultId } = keys.coreKeys
+        const { applier, fold } = openState({
+          index: twin, journal, keys: keys.coreKeys, foldMembers: vaultMembers(vaultId),
+        })
         const { batches, ops } = await replayInto({ index: twin, source, applier, fold, own })
         this.#counts['journalBatches'] = batches
         this.#counts['journalOps'] = ops

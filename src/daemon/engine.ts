@@ -32,6 +32,7 @@ import type { Resume } from '../vault/journal-replay.ts'
 import type { LiveTree } from '../vault/live-tree.ts'
 import { DirectoryLock } from '../vault/lock.ts'
 import { JOURNAL_START } from '../vault/ports.ts'
+import { knowsControl, vaultMembers } from '../vault/members-view.ts'
 import { settle } from '../vault/rebuild.ts'
 import { SystemClock, SystemRandom } from './clock.ts'
 import { EngineKeys } from './engine-keys.ts'
@@ -321,6 +322,8 @@ function openCore(options: EngineOptions, stored: Stored): Promise<EngineCore> {
     content,
     clock,
     keys: keys.coreKeys,
+    foldMembers: vaultMembers(options.vaultKeys.vaultId),
+    knowsControl,
     random: new SystemRandom(),
     owner: { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 },
     pause: () => pause(),

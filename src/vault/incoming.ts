@@ -45,6 +45,8 @@ const EMPTY: Batch = Object.freeze({ ms: 0, counter: 0, deps: [], ops: [] })
 
 export class Incoming {
   readonly #options: IncomingOptions
+  /** Of each author's last block looked at: what sealed it. */
+  readonly #epochs = new Map<AuthorId, { seq: number; epoch: Uint8Array }>()
 
   constructor(options: IncomingOptions) {
     this.#options = options
@@ -112,16 +114,27 @@ export class Incoming {
   /** Sealed under an epoch that comes before one under which something is sealed that it saw. */
   #isStale(place: BatchPlace, block: Uint8Array, batch: Batch): boolean {
     const epoch = envelopeEpoch(block)
+    const isStale = this.#seenEpochs(place, batch).some((other) => (
+      !equalBytes(other, epoch) && this.#members.precedes(epoch, other)
+    ))
+    this.#epochs.set(place.author, { seq: place.seq, epoch })
+    return isStale
+  }
+
+  #seenEpochs(place: BatchPlace, batch: Batch): Uint8Array[] {
     const seen = batch.deps.map(({ author, length }) => ({ author, seq: length - 1 }))
     if (place.seq > 0) seen.push({ author: place.author, seq: place.seq - 1 })
-    return seen.some(({ author, seq }) => {
-      const other = this.#epochOf(author, seq)
-      if (other === undefined || equalBytes(other, epoch)) return false
-      return this.#members.precedes(epoch, other)
-    })
+    const epochs: Uint8Array[] = []
+    for (const { author, seq } of seen) {
+      const epoch = this.#epochOf(author, seq)
+      if (epoch !== undefined) epochs.push(epoch)
+    }
+    return epochs
   }
 
   #epochOf(author: AuthorId, seq: number): Uint8Array | undefined {
+    const held = this.#epochs.get(author)
+    if (held?.seq === seq) return held.epoch
     const info = this.#options.store.batch(author, seq)
     if (info === undefined) return undefined
     const block = blockOf(this.#options.journal.read(info.position as JournalPosition))

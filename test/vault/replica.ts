@@ -284,7 +284,7 @@ t.test('a long backlog: applied in bounded memory, and local work goes on', asyn
   }
   await pumping
   t.equal(b.core.applier.length(a.author), a.logs.length(a.author))
-  t.ok(local > 20, `${local} local operations meanwhile`)
+  t.ok(local > 5, `${local} local operations meanwhile`)
   t.ok(most < 20_000, `${most} changes in memory at most`)
   t.ok(b.journal.pendingBytes < 4 << 20)
   await b.core.sync()
