@@ -39,13 +39,13 @@ class Device {
     if (this.standing === standing) return
     this.standing = standing
     this.user.changeStanding(standingOf(standing))
-    this.replica.changeStanding(standing)
+    guard(this.replica, () => this.replica.changeStanding(standing))
   }
 
   rename(label: typeof VAULT.label): void {
     if (this.replica.label === label) return
     this.user.changeLabels(label)
-    this.replica.changeLabels(label)
+    guard(this.replica, () => this.replica.changeLabels(label))
   }
 
   /** Something is opened here, something else closed. */

@@ -256,12 +256,17 @@ export class NaiveUser {
 
   #makeReal(link: ModelLink, head: ModelHead, name: Name): void {
     const source = refOf(head.by)
-    const node = this.vault.ids.derived(source)
+    const derived = this.vault.ids.derived(source)
+    // where that node is there already, what is made is another one
+    const isThere = this.seen.model.nodes.has(derived)
+    const mint = isThere ? ++this.mint : 0
+    const node = isThere ? this.vault.ids.node(this.author, mint, KIND_FILE) : derived
+    const how = isThere ? { mint } : { mint, source }
     const attrs = [...link.node.attrs.values()].map(({ change }) => change)
       .filter(({ key }) => key !== 3).toSorted(compareAttrs)
     const parent = link.parent as NodeId
     this.add(
-      { kind: 'mk', mint: 0, source, node, nodeKind: KIND_FILE, attrs, parent, name },
+      { kind: 'mk', ...how, node, nodeKind: KIND_FILE, attrs, parent, name },
       { ...head.put, node, base: [] },
     )
   }
