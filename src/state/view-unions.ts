@@ -108,11 +108,13 @@ export class ViewUnions {
     const going = leaverStays ? others : [leaver]
     const stays = this.#pass.get(smallestNode(staying))
     const dir = union.ino
-    if (stays.node !== union.node) this.#passBody(this.#pass.edit(union), this.#pass.edit(stays))
+    if (stays.node !== union.node && dir !== 0) {
+      this.#passBody(this.#pass.edit(union), this.#pass.edit(stays))
+    }
     this.#entries.watch(this.#pass.edit(stays))
     this.#unite(staying)
     this.#unite(going)
-    if (Math.min(claims, otherClaims) > 0) this.#takeOut(dir, new Set(going))
+    if (dir !== 0 && Math.min(claims, otherClaims) > 0) this.#takeOut(dir, new Set(going))
   }
 
   /** Takes the claims whose position is in one of the directories out of the body. */
