@@ -13,7 +13,9 @@ import { kindOfId } from '../ops/ids.ts'
 import { compareRefs, sameRef } from '../ops/order.ts'
 import type { AuthorId, Name, NodeId, NodeKind, OpRef } from '../ops/types.ts'
 import { KIND_DIRECTORY } from '../ops/types.ts'
-import type { ContentHead, GroupShown, MoveRecord, NodeRecord } from '../state/records.ts'
+import type {
+  GroupClaim, GroupRecord, GroupShown, MoveRecord, NodeRecord,
+} from '../state/records.ts'
 import type { PlacedGroup, Store } from '../state/store.ts'
 import { must } from '../util/assert.ts'
 import { LatticeError } from '../util/errors.ts'
@@ -92,7 +94,7 @@ export class TreeConflicts {
       for (const placed of page) {
         if (conflicts.length >= max) return { conflicts, next: groupPlace(place) }
         place = placed
-        if (isConflicted(placed.group)) conflicts.push(this.#ofGroup(placed))
+        if (isForPeople(placed.group)) conflicts.push(this.#ofGroup(placed))
       }
       if (page.length < GROUPS_PAGE) break
     }
@@ -103,7 +105,7 @@ export class TreeConflicts {
     const entry = this.#store.entry(parent, name)
     if (entry === undefined) return undefined
     const placed = conflictOfEntry(this.#store, entry)
-    if (placed !== undefined) return this.#ofGroup(placed)
+    if (placed !== undefined && isForPeople(placed.group)) return this.#ofGroup(placed)
     const record = must(this.#store.node(entry.ino), 'an entry without its node')
     return record.links[0]?.skipped === true ? this.#ofCycle(record) : undefined
   }
@@ -112,7 +114,9 @@ export class TreeConflicts {
   resolve(parent: number, name: Name, choice: ConflictChoice): Resolution {
     const entry = this.#store.entry(parent, name)
     const placed = entry && conflictOfEntry(this.#store, entry)
-    if (placed !== undefined) return this.#resolveGroup(placed, choice)
+    if (placed !== undefined && isForPeople(placed.group)) {
+      return this.#resolveGroup(placed, choice)
+    }
     const conflict = this.at(parent, name)
     if (conflict === undefined) throw new LatticeError('not-found', 'this is in no conflict')
     this.#confirm(conflict)
@@ -124,8 +128,18 @@ export class TreeConflicts {
   #ofGroup({ dir, name, group }: PlacedGroup): TreeConflict {
     const items = group.shown.map((shown) => this.#item(shown, name))
     items.sort((a, b) => Number(b.winner) - Number(a.winner))
+    if (hasDirectory(group)) items.unshift(this.#directoryItem(dir, name))
     const kind = group.claims.length > 1 ? 'name' : 'content'
     return { kind, parent: dir as Ino, name, items }
+  }
+
+  /** A directory has its name, and is not among what the group itself shows. */
+  #directoryItem(dir: number, name: Name): ConflictItem {
+    const entry = must(this.#store.entry(dir, name), 'a directory without its entry')
+    const { ino, kind } = entry
+    const record = must(this.#store.node(ino), 'an entry without its node')
+    const { pos: origin } = must(record.links[0], 'a directory has a link')
+    return { name, ino: ino as Ino, kind, sizeBytes: record.sizeBytes, origin, winner: true }
   }
 
   #item(shown: GroupShown, name: Name): ConflictItem {
@@ -177,7 +191,11 @@ export class TreeConflicts {
     }
     if (directory !== undefined && !kept.includes(directory)) kept.unshift(directory)
     const names = new Set(kept.map((item) => item.name))
-    const first = must(kept[0], 'nothing is kept')
+    const mains = placed.group.shown.filter((one) => one.kind === 'main')
+    const first = kept.find((item) => item.winner)
+      ?? kept.find((item) => mains.some((one) => one.name === item.name))
+      ?? must(kept[0], 'nothing is kept')
+    kept.sort((a, b) => Number(b === first) - Number(a === first))
     const draft = new Draft(this.#options.newRef)
     new Decision(draft, this.#options, placed, names, first.name).run()
     this.#options.run(draft)
@@ -211,8 +229,8 @@ class Decision {
   /** The displayed name of the item that gets the group's name. */
   readonly #first: Name
   readonly #puts = new Map<NodeId, OpRef>()
-  /** Nodes that stay, though the item that stood for them goes. */
-  readonly #staying = new Set<NodeId>()
+  /** Files that stay for one of their variants: the name that it is displayed under. */
+  readonly #as = new Map<NodeId, Name>()
 
   constructor(
     draft: Draft, options: TreeConflictsOptions, placed: PlacedGroup, kept: ReadonlySet<Name>,
@@ -227,22 +245,19 @@ class Decision {
 
   run(): void {
     const { store } = this.#options
-    const { name, group } = this.#placed
+    const { group } = this.#placed
     for (const record of nodesWithVariants(store, group)) this.#decideContent(record)
     const removals = new Removals(this.#draft, this.#puts)
+    const remove = ({ node, link }: GroupClaim): void => {
+      const record = nodeOf(store, node)
+      removals.remove(record, linkIn(record, { link }))
+    }
     for (const shown of group.shown) {
-      if (shown.kind === 'variant' || kindOfId(shown.node) === KIND_DIRECTORY) continue
-      const stays = this.#kept.has(shown.name) || this.#staying.has(shown.node)
-      const record = nodeOf(store, shown.node)
-      if (!stays) removals.remove(record, linkIn(record, shown))
-      else if (shown.name !== name && !this.#isFirst(shown)) {
-        this.#draft.add(moveTo(store, shown, shown.name))
-      }
+      if (shown.kind === 'variant') continue
+      if (this.#kept.has(shown.name)) this.#place(shown, shown.name)
+      else if (!this.#placeAs(shown)) remove(shown)
     }
-    for (const claim of duplicatesOf(group)) {
-      const record = nodeOf(store, claim.node)
-      if (!this.#staying.has(claim.node)) removals.remove(record, linkIn(record, claim))
-    }
+    for (const claim of duplicatesOf(group)) if (!this.#placeAs(claim)) remove(claim)
   }
 
   /** A file with several contents: one put over all of them, and files for the others kept. */
@@ -250,31 +265,43 @@ class Decision {
     const { store } = this.#options
     const { group } = this.#placed
     const main = group.shown.find((one) => one.kind === 'main' && one.node === record.node)
-    const variants = variantsOf(store, group, record.node)
-    const kept = variants.filter(({ name }) => this.#kept.has(name))
-    let chosen: ContentHead | undefined
+    const kept = variantsOf(store, group, record.node).filter(({ name }) => this.#kept.has(name))
     let own: GroupShown | undefined
-    if (main === undefined || this.#kept.has(main.name)) chosen = record.winner
-    else {
+    if (main === undefined || !this.#kept.has(main.name)) {
       own = kept.find((one) => one.name === this.#first) ?? kept[0]
-      chosen = own && nodeOf(store, own.node).winner
+      if (own === undefined) return // the file goes, with all of it
+      this.#as.set(record.node, own.name)
     }
-    if (chosen === undefined) return // the file goes, with all of it
+    const chosen = must(own === undefined ? record.winner : nodeOf(store, own.node).winner, 'no head')
     const heads = record.heads.map((head) => head.ref)
     const mtime = own === undefined ? record : chosen
     this.#puts.set(record.node, this.#draft.add(putOp(record.node, heads, chosen, mtime)))
-    this.#staying.add(record.node)
     for (const shown of kept) if (shown !== own) makeReal(this.#draft, this.#options, shown)
   }
 
-  /** Whether this main has, or will have, the name of the group. */
-  #isFirst(main: GroupShown): boolean {
-    if (main.name === this.#first) return true
-    const first = this.#placed.group.shown.find((one) => one.name === this.#first)
-    if (first === undefined || first.kind === 'main') return false
-    return findNode(this.#options.store, first.node)?.virtualOf === main.node
-      && !this.#kept.has(main.name)
+  /** Where a file stands for one of its variants, it takes that one's name. */
+  #placeAs(claim: GroupClaim): boolean {
+    const name = this.#as.get(claim.node)
+    if (name === undefined) return false
+    this.#as.delete(claim.node)
+    this.#place(claim, name)
+    return true
   }
+
+  /** The main stays, as what is displayed under `name`. */
+  #place(claim: GroupClaim, name: Name): void {
+    if (name === this.#first || name === this.#placed.name) return
+    this.#draft.add(moveTo(this.#options.store, claim, name))
+  }
+}
+
+function hasDirectory({ claims }: GroupRecord): boolean {
+  return claims.some(({ node }) => kindOfId(node) === KIND_DIRECTORY)
+}
+
+/** Things that are equal, and shown as one, need no decision. */
+function isForPeople(group: GroupRecord): boolean {
+  return isConflicted(group) && group.shown.length + (hasDirectory(group) ? 1 : 0) > 1
 }
 
 function groupPlace(placed: PlacedGroup | undefined): ConflictPlace | undefined {

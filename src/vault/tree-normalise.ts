@@ -192,7 +192,7 @@ export function variantsOf(store: Store, group: GroupRecord, node: NodeId): Grou
   ))
 }
 
-export function moveTo(store: Store, shown: GroupShown, name: Name): Op {
-  const link = linkIn(nodeOf(store, shown.node), shown)
+export function moveTo(store: Store, claim: GroupClaim, name: Name): Op {
+  const link = linkIn(nodeOf(store, claim.node), claim)
   return { kind: 'mv', link: link.link, parent: link.parent, name, prev: [...link.heads] }
 }
