@@ -28,6 +28,12 @@ export interface Storage {
     open: (block: Uint8Array, author: AuthorId, seq: number) => Batch | undefined
     seal: (plain: Uint8Array, author: AuthorId, seq: number) => Uint8Array
   }
+  /** Power is cut at the n-th disk operation from now, which may have taken effect or not. */
+  arm(calls: number): void
+  /** An armed crash that has not struck is called off. */
+  disarm(): void
+  /** Some of the next disk operations fail. */
+  fail(random: SeededRandom): void
   /** True when an armed crash has struck. */
   readonly hasCrashed: boolean
 }
@@ -173,7 +179,14 @@ export class SimDevice implements Host, Station {
     this.world.scheduler.after(delayMs, () => {
       this.start().then(
         () => void (this.isStarting = false),
-        (error: unknown) => this.world.fail(error),
+        (error: unknown) => {
+          if (!this.storage.hasCrashed && !this.world.expectsTrouble(this, error)) {
+            this.world.fail(error)
+          } else {
+            this.crash(true)
+            this.startSoon(100)
+          }
+        },
       )
     })
   }
@@ -207,7 +220,7 @@ export class SimDevice implements Host, Station {
     }
     this.engine.pump().then(ended, (error: unknown) => {
       ended()
-      this.#trouble(error, life)
+      this.trouble(error, life)
     })
   }
 
@@ -221,14 +234,14 @@ export class SimDevice implements Host, Station {
     try {
       await engine.fsync()
     } catch (error) {
-      this.#trouble(error, life)
+      this.trouble(error, life)
       return
     }
     if (!life.isOver) this.#durable = before
   }
 
   /** Trouble with the disk is expected where faults were injected. */
-  #trouble(error: unknown, life: Life): void {
+  trouble(error: unknown, life: Life): void {
     if (life.isOver || this.storage.hasCrashed) return
     if (this.world.expectsTrouble(this, error)) return
     this.world.fail(error)

@@ -45,8 +45,8 @@ export const TRUE_RULES: DirectRules = {
   rewrite: undefined, fold: undefined,
 }
 
-/** The control op of this harness: what an author appended from a length on is cut, or void. */
-const CONTROL_CUT = 200
+/** The control op of this harness, an unknown one: what an author appended from a length on is cut, or void. */
+const OP_CUT = 63
 
 interface Stored {
   author: AuthorId
@@ -76,6 +76,8 @@ export interface DirectOptions {
   journal: DirectJournal
   rules: DirectRules
   label: (author: AuthorId) => string
+  /** Who may cut. */
+  chief: AuthorId
 }
 
 const TREE_HASH = Buffer.alloc(32)
@@ -233,10 +235,10 @@ export class DirectEngine implements SimEngine {
     const facts = new Facts(1, 0)
     facts.opCount = 1
     const ref: OpRef = { ms: 0, counter: 0, author: this.author, seq: -1, index: 0, order: 0 }
-    const op: Op = { kind: 'control', control: CONTROL_CUT, critical: false, body }
+    const op: Op = { kind: 'unknown', opKind: OP_CUT, critical: false, body }
     this.#pending.push({ ops: [op], refs: [ref], facts, ready: true })
     this.#placeAll()
-    this.#applyControl(op)
+    this.#applyCut(op, this.author)
   }
 
   // ---- own operations ----
@@ -342,7 +344,7 @@ export class DirectEngine implements SimEngine {
     const nodes = this.fold.apply(mine, refs, facts, author === undefined ? undefined : seen)
     const placed = nodes ?? []
     placed.forEach((node, i) => this.#keepHistory(node, mine[i] as Op, refs[i] as OpRef))
-    for (const op of ops) if (op.kind === 'control') this.#applyControl(op)
+    for (const op of ops) if (op.kind === 'unknown') this.#applyCut(op, author)
   }
 
   #replay(stored: Stored): void {
@@ -428,8 +430,9 @@ export class DirectEngine implements SimEngine {
     return cut === undefined || seq < cut.length ? 'valid' : cut.standing
   }
 
-  #applyControl(op: Op & { kind: 'control' }): void {
-    if (op.control !== CONTROL_CUT) return
+  /** Only the device that `cut` may. */
+  #applyCut(op: Op & { kind: 'unknown' }, by: AuthorId | undefined): void {
+    if (op.opKind !== OP_CUT || (by ?? this.author) !== this.#options.chief) return
     const author = Buffer.from(op.body.subarray(0, 32)).toString('latin1') as AuthorId
     const standing: Standing = op.body[32] === 1 ? 'void' : 'cut'
     const length = op.body[33] ?? 0

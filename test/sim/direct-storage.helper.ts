@@ -41,11 +41,16 @@ export class DirectStorage implements Storage {
       root: ROOT,
       clock: device.clock,
       logs: device.logs,
+      chief: directAuthor(0),
       journal: this.#journal,
       rules: this.#rules,
       label: (author) => (process.env['NOLABEL'] ? '' : this.#labels.get(author) ?? ''),
     })
   }
+
+  arm(): void {}
+  disarm(): void {}
+  fail(): void {}
 
   powerCut(): void {
     this.#journal.crash(this.#random)

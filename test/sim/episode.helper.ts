@@ -1,8 +1,13 @@
 // One episode: devices work, fail and lose each other according to a plan; then the world heals,
 // and the oracles are asked. `keep` leaves steps out, to shrink a failing plan.
 import { SeededRandom } from '../support/random.ts'
+import { controlOp } from '../../src/ops/control-codec.ts'
 import type { AuthorId } from '../../src/ops/types.ts'
+import type { MemberRules } from '../../src/state/members-rules.ts'
+import { toHex } from '../../src/util/bytes.ts'
 import { Actor } from './actor.helper.ts'
+import { CoreEngine } from './core-engine.helper.ts'
+import { CoreStorage } from './core-storage.helper.ts'
 import { SimDevice } from './device.helper.ts'
 import type { Storage } from './device.helper.ts'
 import { TRUE_RULES } from './direct-engine.helper.ts'
@@ -19,6 +24,7 @@ import { YEAR_MS, clockOffset } from './plan.helper.ts'
 import type { Plan, Step } from './plan.helper.ts'
 import { drain } from './scheduler.helper.ts'
 import { randomScript, removeEverything } from './scripts.helper.ts'
+import { FIRST_EPOCH, GENESIS, SimKeys, addOp } from './sim-vault.helper.ts'
 import { mixSeed } from './trace.helper.ts'
 import { Violation } from './violation.helper.ts'
 import { randomCall } from './workload.helper.ts'
@@ -36,6 +42,7 @@ export interface EpisodeOptions {
   keep?: ReadonlySet<number> | undefined
   /** Broken on purpose. */
   rules?: Partial<DirectRules> | undefined
+  memberRules?: Partial<MemberRules> | undefined
 }
 
 /** Promise rejections that nobody handles belong to the episode that runs. */
@@ -76,6 +83,7 @@ class Episode {
   readonly #plan: Plan
   readonly #keep: ReadonlySet<number> | undefined
   readonly #random: SeededRandom
+  readonly #memberRules: Partial<MemberRules> | undefined
 
   constructor(world: World, options: EpisodeOptions) {
     this.#world = world
@@ -83,31 +91,58 @@ class Episode {
     this.#keep = options.keep
     this.#random = new SeededRandom(mixSeed(world.plan.seed, 0xe91))
     const rules = { ...TRUE_RULES, ...options.rules }
+    this.#memberRules = options.memberRules
+    const everybody = Array.from({ length: world.plan.devices }, (_, i) => directAuthor(i))
+    world.epochs.add(FIRST_EPOCH, '0', everybody)
     for (let index = 0; index < world.plan.devices; index++) {
       const seed = mixSeed(world.plan.seed, 0xd00 + index)
-      const storage = this.#storage(seed, rules)
+      const storage = this.#storage(index, seed, rules)
       const device = new SimDevice(world, index, directAuthor(index), seed, storage)
       device.clock.offsetMs = world.plan.offsetsMs[index] ?? 0
       world.add(device)
     }
   }
 
-  #storage(seed: number, rules: DirectRules): Storage {
-    return new DirectStorage(seed, rules, this.#plan.devices)
+  #storage(index: number, seed: number, rules: DirectRules): Storage {
+    if (this.#plan.profile.engine === 'direct') {
+      return new DirectStorage(seed, rules, this.#plan.devices)
+    }
+    const keys = new SimKeys(index, this.#world.epochs, toHex(FIRST_EPOCH))
+    return new CoreStorage(seed, keys, this.#memberRules)
+  }
+
+  /** Everybody is a member and up, and knows it. */
+  async #begin(): Promise<void> {
+    const world = this.#world
+    const { scheduler, devices } = world
+    if (this.#plan.profile.hasLiar === true) {
+      const liar = devices.at(-1) as SimDevice
+      liar.isLiar = liar.isOutcast = true
+    }
+    for (const device of devices) {
+      if (device.isLiar) continue
+      const first = devices[0] as SimDevice
+      if (device !== first) device.logs.copyFrom(first.logs)
+      await scheduler.drive(device.start(), 'a start')
+      const { engine } = device
+      if (!(engine instanceof CoreEngine)) continue
+      if (device === first) {
+        await scheduler.drive(engine.control([controlOp(GENESIS)]), 'the genesis')
+        const adds = devices.slice(1).map(({ index }) => controlOp(addOp(index)))
+        if (adds.length > 0) await scheduler.drive(engine.control(adds), 'adding devices')
+      }
+      await scheduler.drive(engine.pump(), 'a first pump')
+    }
+    const liar = devices.find((device) => device.isLiar)
+    liar?.logs.copyFrom((devices[0] as SimDevice).logs)
   }
 
   async run(): Promise<void> {
     const world = this.#world
-    if (this.#plan.profile.hasLiar === true) {
-      const liar = world.devices.at(-1) as SimDevice
-      liar.isLiar = liar.isOutcast = true
-    }
-    for (const device of world.devices) {
-      if (!device.isLiar) await world.scheduler.drive(device.start(), 'a start')
-    }
+    await this.#begin()
     for (const step of this.#plan.steps) {
       await world.runUntil(world.scheduler.nowMs + step.gapMs)
-      if (this.#keep === undefined || this.#keep.has(step.index)) this.#step(step)
+      if (this.#keep === undefined || this.#keep.has(step.index)) this.#tryStep(step)
       world.check()
     }
     await this.#settle()
@@ -120,6 +155,17 @@ class Episode {
   }
 
   // ---- steps ----
+
+  /** A disk that has just crashed may be met at once. */
+  #tryStep(step: Step): void {
+    const device = this.#world.devices[step.device] as SimDevice
+    try {
+      this.#step(step)
+    } catch (error) {
+      if (!device.storage.hasCrashed) throw error
+      this.#world.restart(device, true)
+    }
+  }
 
   #step(step: Step): void {
     const world = this.#world
@@ -159,6 +205,13 @@ class Episode {
       case 'crash':
       case 'kill':
         if (device.isOnline) world.restart(device, step.kind === 'crash')
+        return
+      case 'armed-crash':
+        if (device.isOnline) device.storage.arm(random.int(1, 40))
+        return
+      case 'disk-trouble':
+        world.troubled.add(device.index)
+        device.storage.fail(random)
         return
       case 'partition':
         world.network.partition(random, 2)
@@ -256,6 +309,7 @@ class Episode {
     const { scheduler, network } = world
     network.faults = PERFECT
     for (const device of world.devices) {
+      device.storage.disarm()
       device.scripts = []
       for (const { ino } of device.handles.splice(0)) device.engine?.calls.close(ino)
     }

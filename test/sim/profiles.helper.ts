@@ -28,6 +28,24 @@ export const PROFILES: readonly Profile[] = [
     weights: { ...WORK, ...SPLITS, kill: 0.3 }, hasLiar: true,
     share: 1, emptyChance: 0,
   },
+  {
+    name: 'core', engine: 'core', devices: [2, 4], steps: 200, faults: LAN, skewChance: 0.2,
+    weights: { ...WORK, ...SPLITS, clock: 1, crash: 1, kill: 1, 'armed-crash': 1 },
+    share: 4, emptyChance: 0.3,
+  },
+  {
+    name: 'disks', engine: 'core', devices: [1, 3], steps: 200, faults: LAN, skewChance: 0.2,
+    weights: {
+      ...WORK, ...SPLITS, fsync: 8, checkpoint: 3, crash: 2, kill: 2, 'armed-crash': 5,
+      'disk-trouble': 3,
+    },
+    share: 1, emptyChance: 0.1,
+  },
+  {
+    name: 'core-liar', engine: 'core', devices: [3, 4], steps: 200, faults: LAN, skewChance: 0.1,
+    weights: { ...WORK, ...SPLITS, kill: 0.3 }, hasLiar: true,
+    share: 1, emptyChance: 0,
+  },
 ]
 
 export function profileNamed(name: string): Profile {

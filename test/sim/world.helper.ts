@@ -5,6 +5,7 @@ import { Ledger } from './ledger.helper.ts'
 import { Signatures } from './logs.helper.ts'
 import { SimNetwork } from './network.helper.ts'
 import type { Plan } from './plan.helper.ts'
+import { SimEpochs } from './sim-vault.helper.ts'
 import { Scheduler } from './scheduler.helper.ts'
 import { Trace, mixSeed } from './trace.helper.ts'
 
@@ -15,6 +16,7 @@ export class World {
   readonly network: SimNetwork
   readonly signatures = new Signatures()
   readonly ledger = new Ledger()
+  readonly epochs = new SimEpochs()
   readonly devices: SimDevice[] = []
   readonly random: SeededRandom
   failure: unknown
