@@ -7,7 +7,7 @@ import { EMPTY_BYTES } from '../util/bytes.ts'
 import { ROOT_INO } from './records.ts'
 import type { RecordReader, RecordWriter } from './wire.ts'
 
-const META_VERSION = 0
+const META_VERSION = 1
 
 /** How far an author's ops log is applied. */
 export interface AuthorState {
@@ -61,6 +61,8 @@ export class StateMeta {
   contentBytes = 0 // of the shown files' winning heads
   /** Ops and operations that the fold found void, by reason: for status and tests. */
   voids = 0
+  /** Groups that somebody should decide. */
+  conflicts = 0
   readonly authors = new Map<AuthorId, AuthorState>()
 
   copy(): StateMeta {
@@ -71,6 +73,7 @@ export class StateMeta {
     copy.directories = this.directories
     copy.contentBytes = this.contentBytes
     copy.voids = this.voids
+    copy.conflicts = this.conflicts
     for (const [author, state] of this.authors) copy.authors.set(author, { ...state })
     return copy
   }
@@ -84,6 +87,7 @@ export function encodeMeta(writer: RecordWriter, meta: StateMeta): void {
   writer.varint(meta.directories)
   writer.varint(meta.contentBytes)
   writer.varint(meta.voids)
+  writer.varint(meta.conflicts)
   const authors = authorsOf(meta)
   const numbers = new Map([...authors].map((author, number) => [author, number]))
   writer.varint(authors.size)
@@ -127,6 +131,7 @@ export function decodeMeta(reader: RecordReader): StateMeta {
   meta.directories = reader.varint()
   meta.contentBytes = reader.varint()
   meta.voids = reader.varint()
+  meta.conflicts = reader.varint()
   const authors: AuthorId[] = []
   for (let left = reader.varint(); left > 0; left--) authors.push(reader.text() as AuthorId)
   for (let left = reader.varint(); left > 0; left--) {

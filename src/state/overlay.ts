@@ -8,6 +8,7 @@
 
 import { assert } from '../util/assert.ts'
 import type { AuthorId, LinkId, Name, NodeId, OpRef } from '../ops/types.ts'
+import { isUndecided } from './groups.ts'
 import type { StateMeta } from './meta.ts'
 import {
   SideChanges, asChanges, mergeControl, overrideGroups, overrideMoves, putPlaced,
@@ -301,6 +302,8 @@ export class Overlay implements Store {
   }
 
   putGroup(dir: number, name: Name, group: GroupRecord | undefined): void {
+    const before = isUndecided(this.group(dir, name)) ? 1 : 0
+    this.meta.conflicts += (isUndecided(group) ? 1 : 0) - before
     putPlaced(this.#current.side.groups, dir, name, group ?? null)
   }
 

@@ -323,6 +323,11 @@ export class LiveTree implements Tree {
     return this.#conflicts.list(after, max)
   }
 
+  /** Names with more than one thing to show. */
+  get conflictCount(): number {
+    return this.#store.meta.conflicts
+  }
+
   /** The conflict that an entry is part of. */
   conflictAt(parent: Ino, name: Name): TreeConflict | undefined {
     return this.#conflicts.at(parent, name)

@@ -9,20 +9,18 @@
 // Used by LiveTree alone.
 
 import type { Ids } from '../ops/ids.ts'
-import { kindOfId } from '../ops/ids.ts'
 import { compareRefs, sameRef } from '../ops/order.ts'
 import type { AuthorId, Name, NodeId, NodeKind, OpRef } from '../ops/types.ts'
 import { KIND_DIRECTORY } from '../ops/types.ts'
-import type {
-  GroupClaim, GroupRecord, GroupShown, MoveRecord, NodeRecord,
-} from '../state/records.ts'
+import { hasDirectory, isUndecided } from '../state/groups.ts'
+import type { GroupClaim, GroupShown, MoveRecord, NodeRecord } from '../state/records.ts'
 import type { PlacedGroup, Store } from '../state/store.ts'
 import { must } from '../util/assert.ts'
 import { LatticeError } from '../util/errors.ts'
 import type { Ino } from './buffers.ts'
 import {
-  Draft, Removals, conflictOfEntry, duplicatesOf, findNode, isConflicted, linkIn, makeReal,
-  moveTo, nodeOf, nodesWithVariants, putOp, variantsOf,
+  Draft, Removals, conflictOfEntry, duplicatesOf, findNode, linkIn, makeReal, moveTo,
+  nodeOf, nodesWithVariants, putOp, variantsOf,
 } from './tree-normalise.ts'
 
 export interface ConflictItem {
@@ -94,7 +92,7 @@ export class TreeConflicts {
       for (const placed of page) {
         if (conflicts.length >= max) return { conflicts, next: groupPlace(place) }
         place = placed
-        if (isForPeople(placed.group)) conflicts.push(this.#ofGroup(placed))
+        if (isUndecided(placed.group)) conflicts.push(this.#ofGroup(placed))
       }
       if (page.length < GROUPS_PAGE) break
     }
@@ -105,7 +103,7 @@ export class TreeConflicts {
     const entry = this.#store.entry(parent, name)
     if (entry === undefined) return undefined
     const placed = conflictOfEntry(this.#store, entry)
-    if (placed !== undefined && isForPeople(placed.group)) return this.#ofGroup(placed)
+    if (placed !== undefined && isUndecided(placed.group)) return this.#ofGroup(placed)
     const record = must(this.#store.node(entry.ino), 'an entry without its node')
     return record.links[0]?.skipped === true ? this.#ofCycle(record) : undefined
   }
@@ -114,7 +112,7 @@ export class TreeConflicts {
   resolve(parent: number, name: Name, choice: ConflictChoice): Resolution {
     const entry = this.#store.entry(parent, name)
     const placed = entry && conflictOfEntry(this.#store, entry)
-    if (placed !== undefined && isForPeople(placed.group)) {
+    if (placed !== undefined && isUndecided(placed.group)) {
       return this.#resolveGroup(placed, choice)
     }
     const conflict = this.at(parent, name)
@@ -293,15 +291,6 @@ class Decision {
     if (name === this.#first || name === this.#placed.name) return
     this.#draft.add(moveTo(this.#options.store, claim, name))
   }
-}
-
-function hasDirectory({ claims }: GroupRecord): boolean {
-  return claims.some(({ node }) => kindOfId(node) === KIND_DIRECTORY)
-}
-
-/** Things that are equal, and shown as one, need no decision. */
-function isForPeople(group: GroupRecord): boolean {
-  return isConflicted(group) && group.shown.length + (hasDirectory(group) ? 1 : 0) > 1
 }
 
 function groupPlace(placed: PlacedGroup | undefined): ConflictPlace | undefined {

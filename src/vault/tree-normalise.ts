@@ -11,6 +11,7 @@ import type { Ids } from '../ops/ids.ts'
 import { kindOfId } from '../ops/ids.ts'
 import type { AuthorId, Name, NodeId, Op, OpRef } from '../ops/types.ts'
 import { KIND_DIRECTORY, KIND_FILE } from '../ops/types.ts'
+import { isConflicted } from '../state/groups.ts'
 import type {
   ContentHead, Entry, GroupClaim, GroupRecord, GroupShown, LinkRecord, NodeRecord,
 } from '../state/records.ts'
@@ -34,14 +35,6 @@ export class Draft {
     this.refs.push(ref)
     return ref
   }
-}
-
-/** Whether the group shows more than one thing that wants its name. Unions alone do not count. */
-export function isConflicted(group: GroupRecord): boolean {
-  let directories = 0
-  for (const { node } of group.claims) if (kindOfId(node) === KIND_DIRECTORY) directories = 1
-  const mains = group.claims.filter(({ node }) => kindOfId(node) !== KIND_DIRECTORY).length
-  return directories + mains > 1 || group.shown.some(({ kind }) => kind === 'variant')
 }
 
 export function findNode(store: Store, node: NodeId): NodeRecord | undefined {
