@@ -196,15 +196,20 @@ export class FuzzWorld {
       user.remove(at, name)
       return { follow: false, check: () => {
         const found = again(at).get(name)
-        return found === undefined || found.isConflictName ? undefined : `still there ${name}`
+        return found === undefined ? undefined : `still there ${name}`
       } }
     }
     if (roll < 85) {
       const newName = this.#name(user, to)
       if (to.entries.has(newName)) return { follow: false }
       this.count('link')
+      const text = contentText(entry.head?.put)
       user.link(at, name, to, newName)
-      return { follow: false }
+      return { follow: false, check: () => {
+        const [one, two] = [again(at).get(name), again(to).get(newName)]
+        const isBoth = contentText(one?.head?.put) === text && contentText(two?.head?.put) === text
+        return isBoth && one?.of === two?.of ? undefined : `link ${name} ${newName}`
+      } }
     }
     if (roll < 95) {
       user.setAttr(at, name, this.#attr(entry))
@@ -251,6 +256,8 @@ export class FuzzWorld {
     const text = contentText(entry.head?.put)
     const follow = user.rename(at, entry.name, to, newName, this.#time)
     return { follow, check: () => {
+      const left = user.view.directories.get(at.node)?.entries.get(entry.name)
+      if (left !== undefined && !(at === to && entry.name === newName)) return `left ${entry.name}`
       const now = user.again(to).entries.get(newName)
       if (entry.kind === KIND_FILE && contentText(now?.head?.put) !== text) return `at ${newName}`
       return now?.kind === entry.kind ? undefined : `no ${newName}`

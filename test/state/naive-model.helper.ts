@@ -12,7 +12,7 @@ import type {
 
 export type ModelStanding = 'valid' | 'cut' | 'void'
 
-/** One batch as decoded; an undecodable one has no ops. */
+/** One batch as decoded; an invalid one claims 0 and has neither deps nor ops. */
 export interface ModelBatch {
   author: AuthorId
   seq: number
@@ -128,7 +128,9 @@ function place(
   { batches }: Model,
 ): PlacedBatch[] {
   const logs = new Map<AuthorId, ModelBatch[]>()
-  for (const batch of given) {
+  for (const one of given) {
+    const isEmpty = one.deps.some(({ author }) => author === one.author)
+    const batch = isEmpty ? { ...one, ms: 0, counter: 0, deps: [], ops: [] } : one
     const log = logs.get(batch.author) ?? []
     log[batch.seq] = batch
     logs.set(batch.author, log)

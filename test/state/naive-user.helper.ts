@@ -153,6 +153,7 @@ export class NaiveUser {
     const entry = this.entry(at, name)
     if (entry === undefined) return
     this.normalise(at, entry)
+    this.#keepNames(at, name)
     const found = this.entry(this.again(at), name)
     if (found !== undefined) this.#removeEntry(found)
   }
@@ -187,6 +188,12 @@ export class NaiveUser {
     const entry = this.entry(at, name)
     if (entry === undefined || entry.kind === KIND_DIRECTORY) return
     this.normalise(at, entry)
+    // a link that only was revived would go, now that there is one that is kept
+    for (const one of this.#node(entry.node).links) {
+      if (one.wanted && one.heads.length === 0) {
+        this.add(moveOp(one, one.parent as NodeId, one.name as Name))
+      }
+    }
     const mint = ++this.mint
     const link = this.vault.ids.link(this.author, mint, entry.node)
     this.add({ kind: 'link', mint, link, node: entry.node, parent: to.node, name: newName })
@@ -199,6 +206,7 @@ export class NaiveUser {
     if (source === undefined) return false
     this.normalise(at, source)
     if (target !== undefined) this.normalise(to, target)
+    this.#keepNames(at, name)
     const from = this.entry(this.again(at), name)
     const over = this.entry(this.again(to), newName)
     if (from === undefined || from.of === over?.of) return false
@@ -225,6 +233,17 @@ export class NaiveUser {
       }
     }
     return false
+  }
+
+  /** Before a name is free: conflict copies that would have liked it stay what they are. */
+  #keepNames(at: ViewDirectory, name: Name): void {
+    for (;;) {
+      const now = this.again(at)
+      const group = [...now.groups.values()].find((one) => one.passed.has(name))
+      const shown = group?.items.find((one) => one.shown !== undefined)?.shown
+      if (shown === undefined) return
+      this.normalise(now, now.entries.get(shown)!)
+    }
   }
 
   /** Makes every item of the entry's group real, if the group is conflicted. */

@@ -38,6 +38,8 @@ export interface ViewGroup {
   links: ModelLink[]
   items: Item[]
   conflicted: boolean
+  /** Conflict names that were not to be had. */
+  passed: Set<Name>
 }
 
 export interface Item {
@@ -86,7 +88,9 @@ function emptyDirectory(node: NodeId, members: ModelNode[]): ViewDirectory {
 function fill(directory: ViewDirectory, links: ModelLink[], context: ViewContext): ViewDirectory[] {
   for (const link of links) {
     const name = link.name as Name
-    const group = directory.groups.get(name) ?? { name, links: [], items: [], conflicted: false }
+    const group = directory.groups.get(name) ?? {
+      name, links: [], items: [], conflicted: false, passed: new Set<Name>(),
+    }
     directory.groups.set(name, group)
     group.links.push(link)
   }
@@ -168,7 +172,10 @@ function nameItems(
   for (const item of unnamed.toSorted((a, b) => compareOps(a.by, b.by))) {
     for (let k = 1; item.shown === undefined; k++) {
       const name = conflictName(group.name, item.by, k, context.label)
-      if (taken.has(name)) continue
+      if (taken.has(name)) {
+        group.passed.add(name)
+        continue
+      }
       taken.add(name)
       item.shown = name
     }

@@ -3,7 +3,7 @@
 // test/vectors/fold; test/state/vectors.ts reads that.
 import { Ids } from '../../src/ops/ids.ts'
 import { KIND_DIRECTORY, KIND_FIFO, KIND_FILE, KIND_SYMLINK } from '../../src/ops/types.ts'
-import type { AuthorId, Name, NodeId, NodeKind } from '../../src/ops/types.ts'
+import type { AuthorId, LinkId, Name, NodeId, NodeKind } from '../../src/ops/types.ts'
 import type { ModelStanding } from '../state/naive-model.helper.ts'
 import { NaiveUser } from '../state/naive-user.helper.ts'
 import type { Vault } from '../state/naive-user.helper.ts'
@@ -291,6 +291,44 @@ export const FOLD_CASES: FoldCase[] = [
     script.sync()
     script.do(0, rename('/x', '/y'))
     script.do(1, file('/x/new', 'n'))
+    script.sync()
+  } },
+  { what: 'a member leaves a union that has a directory and a file of one name', play: (script) => {
+    script.do(0, dir('/x'))
+    script.do(0, dir('/x/f'))
+    script.do(0, file('/x/f/in', 'A'))
+    script.do(1, dir('/x'))
+    script.do(1, file('/x/f', 'of B'))
+    script.sync()
+    const member = script.users[0]!.batches[0]!.ops[0] as { node: NodeId }
+    script.do(2, (user) => user.add({
+      kind: 'mv', link: member.node as string as LinkId, parent: user.vault.root, name: n('y'),
+      prev: [],
+    }))
+    script.sync()
+  } },
+  { what: 'a union loses the member that its device, cut off, had made', play: (script) => {
+    script.do(0, dir('/x'))
+    script.do(0, file('/x/a', 'of A'))
+    script.do(1, dir('/x'))
+    script.do(1, file('/x/a', 'of B'))
+    script.do(1, dir('/x/d'))
+    script.sync()
+    script.do(0, file('/x/d/e', 'in what B made'))
+    script.sync()
+    script.cut(1, 0)
+  } },
+  { what: 'a conflict name is freed: nothing slides to it', play: (script) => {
+    apart(
+      [file('/f', 'old'), file('/f (conflict 2026-11-20 laptop)', 'real')],
+      write('/f', 'one'), write('/f', 'two'),
+    )(script)
+    script.do(2, remove('/f (conflict 2026-11-20 laptop)'))
+    script.sync()
+  } },
+  { what: 'a link to a file that a late write had brought back', play: (script) => {
+    apart([file('/f', 'old')], remove('/f'), write('/f', 'new'))(script)
+    script.do(2, link('/f', '/g'))
     script.sync()
   } },
   { what: 'tags: an add that a removal has not seen stays', play: (script) => {
