@@ -4,16 +4,20 @@
 import { bundleKey, deriveKey, opKey } from '../crypto/kdf.ts'
 import { wipe } from '../crypto/secret.ts'
 import type { Secret } from '../crypto/secret.ts'
-import { currentEpoch } from '../crypto/vault-keys.ts'
+import { currentEpoch, isBlind } from '../crypto/vault-keys.ts'
 import type { VaultKeys } from '../crypto/vault-keys.ts'
 import type { SealKeys } from '../chunks/seal-protocol.ts'
 import { Ids } from '../ops/ids.ts'
 import type { AuthorId } from '../ops/types.ts'
 import { must } from '../util/assert.ts'
 import { toHex } from '../util/bytes.ts'
+import { LatticeError } from '../util/errors.ts'
 import { authorOf } from '../vault/create.ts'
 import type { CoreKeys } from '../vault/engine-core.ts'
-import type { EpochSeal } from '../vault/ports.ts'
+import { chooseEpoch, learnEpochs } from '../vault/epoch-learning.ts'
+import type { Learnt } from '../vault/epoch-learning.ts'
+import { VaultMembers } from '../vault/members-view.ts'
+import type { EpochSeal, MembersView } from '../vault/ports.ts'
 
 interface Epoch {
   epochId: Uint8Array
@@ -21,6 +25,7 @@ interface Epoch {
   bundleKey: Secret
   /** The key ring's own. */
   controlKey: Secret
+  isBlind: boolean
 }
 
 export class EngineKeys {
@@ -35,6 +40,7 @@ export class EngineKeys {
   readonly #vault: VaultKeys
   readonly #nodeKey: Secret
   readonly #epochs = new Map<string, Epoch>()
+  #members: VaultMembers | undefined
 
   /** Throws 'missing-key' when the vault has no epoch. */
   constructor(vault: VaultKeys) {
@@ -46,22 +52,23 @@ export class EngineKeys {
     this.journalKey = deriveKey(vault.databaseKey, 'lattice/0/local-journal')
     this.indexValueKey = deriveKey(vault.databaseKey, 'lattice/0/db-value')
     this.indexHashKey = deriveKey(vault.databaseKey, 'lattice/0/db-index')
-    for (const { epochId, epochKey, controlKey } of vault.epochs) {
-      const derived = { opKey: opKey(epochKey), bundleKey: bundleKey(epochKey) }
-      const epoch = { epochId, controlKey, ...derived }
-      this.#epochs.set(toHex(epochId), epoch)
-    }
+    this.#derive()
     currentEpoch(vault)
     this.coreKeys = {
       vaultId: vault.vaultId,
       author: this.author,
       ids: this.ids,
-      current: () => this.currentEpoch(),
-      opKey: (epochId) => this.#epochs.get(toHex(epochId))?.opKey,
+      current: (floor) => this.#toSeal(floor),
+      learn: (members) => this.#learn(members),
+      opKey: (epochId) => this.#full(epochId)?.opKey,
       controlKey: (epochId) => this.#epochs.get(toHex(epochId))?.controlKey,
       localKey: this.journalKey,
     }
   }
+
+  /** Told of epochs whose keys came: the key file is to be written, and buffers and seal workers
+   *  want the bundle keys. */
+  onLearnt: (learnt: Learnt) => void = () => undefined
 
   /** The epoch that seals now. */
   currentEpoch(): EpochSeal {
@@ -69,11 +76,11 @@ export class EngineKeys {
   }
 
   bundleKey(epochId: Uint8Array): Uint8Array | undefined {
-    return this.#epochs.get(toHex(epochId))?.bundleKey
+    return this.#full(epochId)?.bundleKey
   }
 
   bundleKeys(): { epochId: Uint8Array; key: Uint8Array }[] {
-    const epochs = [...this.#epochs.values()]
+    const epochs = [...this.#epochs.values()].filter((epoch) => !epoch.isBlind)
     return epochs.map(({ epochId, bundleKey: key }) => ({ epochId, key }))
   }
 
@@ -92,6 +99,40 @@ export class EngineKeys {
       wipe(epoch.opKey)
       wipe(epoch.bundleKey)
     }
+  }
+
+  /** Undefined for epochs of which this device knows K_ctl only. */
+  #full(epochId: Uint8Array): Epoch | undefined {
+    const epoch = this.#epochs.get(toHex(epochId))
+    return epoch?.isBlind === true ? undefined : epoch
+  }
+
+  #derive(): void {
+    for (const epoch of this.#vault.epochs) {
+      const { epochId, epochKey, controlKey } = epoch
+      const id = toHex(epochId)
+      const old = this.#epochs.get(id)
+      if (old !== undefined && old.controlKey === controlKey) continue
+      const derived = { opKey: opKey(epochKey), bundleKey: bundleKey(epochKey) }
+      this.#epochs.set(id, { epochId, controlKey, isBlind: isBlind(epoch), ...derived })
+    }
+  }
+
+  #learn(members: MembersView): void {
+    if (!(members instanceof VaultMembers)) return
+    this.#members = members
+    const learnt = learnEpochs(this.#vault, this.author, members)
+    if (learnt.came.length > 0) this.#derive()
+    chooseEpoch(this.#vault, members, [])
+    if (learnt.came.length > 0 || learnt.bad.length > 0) this.onLearnt(learnt)
+  }
+
+  #toSeal(floor: () => readonly Uint8Array[]): EpochSeal {
+    const isChoice = this.#vault.epochs.length > 1 && this.#members !== undefined
+    if (isChoice && !chooseEpoch(this.#vault, must(this.#members, 'members'), floor())) {
+      throw new LatticeError('missing-key', 'no key here may seal what this device has seen')
+    }
+    return this.#current()
   }
 
   #current(): Epoch {

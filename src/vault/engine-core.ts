@@ -126,6 +126,7 @@ export class EngineCore {
   /** What opening replayed. */
   readonly replayed: ReplayResult
   readonly #options: EngineCoreOptions
+  #incoming: Incoming | undefined
   #order = 0
   #isClosing = false
   #closing: Promise<void> | undefined
@@ -236,7 +237,7 @@ export class EngineCore {
     const own = this.store.meta.authors.get(author)
     const committer = new Committer({
       journal, content, clock, random, vaultId, author, localKey,
-      epoch: () => keys.current(),
+      epoch: () => keys.current(() => this.#incoming?.epochs() ?? []),
       nextSeq: own?.length ?? 0,
       lastTime: { ms: own?.ms ?? 0, counter: own?.counter ?? 0 },
       deps: () => this.applier.deps(),
@@ -266,6 +267,7 @@ export class EngineCore {
     const { journal, keys, knowsControl = () => true } = this.#options
     const { store, applier, committer, checkpointer } = this
     const incoming = new Incoming({ store, logs, applier, journal, keys, knowsControl })
+    this.#incoming = incoming
     return new Replica({
       ...this.#options, logs, applier, incoming, committer, checkpointer,
       refold: () => this.#refold(),

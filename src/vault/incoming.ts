@@ -82,6 +82,16 @@ export class Incoming {
     return held === undefined || applied === undefined || equalBytes(held, applied)
   }
 
+  /** Under what the last batch of each author is sealed. */
+  epochs(): Uint8Array[] {
+    const epochs: Uint8Array[] = []
+    for (const [author, { length }] of this.#options.store.meta.authors) {
+      const epoch = this.#epochOf(author, length - 1)
+      if (epoch !== undefined) epochs.push(epoch)
+    }
+    return epochs
+  }
+
   /** The own log has no tree hash here: nonces are random, so one block tells all before it. */
   async #isSameOwnBlock(seq: number): Promise<boolean> {
     const info = this.#options.store.batch(this.#options.keys.author, seq)

@@ -192,8 +192,9 @@ export interface EpochSeal {
 
 /** The keys that this device has. They stay the port's. */
 export interface KeyPort {
-  /** The epoch that seals now. Asked for each batch. */
-  current(): EpochSeal
+  /** The epoch that seals now. Asked for each batch. `floor`: epochs of what it depends on; the
+   *  batch is void if it is sealed under one before them. Throws 'missing-key'. */
+  current(floor: () => readonly Uint8Array[]): EpochSeal
   /** Undefined when the key is not there (yet). */
   opKey(epochId: Uint8Array): Uint8Array | undefined
   controlKey(epochId: Uint8Array): Uint8Array | undefined
