@@ -193,7 +193,7 @@ export class LiveTree implements Tree {
     const directory = this.#record(parent)
     const local = this.#locals.get(ino)
     if (local !== undefined) return this.#nameLocal(local, directory, name)
-    const record = this.#realRecord(ino)
+    const record = this.#readyToLink(ino)
     const mint = this.#store.meta.nextMint++
     const link = this.#ids.link(this.#author, mint, record.node)
     const op: Op = { kind: 'link', mint, link, node: record.node, parent: directory.node, name }
@@ -384,11 +384,41 @@ export class LiveTree implements Tree {
 
   /** The node of an entry that is about to be renamed, removed or replaced. */
   #toTouch(parent: Ino, name: Name): NodeRecord {
-    const entry = this.#entry(parent, name)
-    const conflict = conflictOfEntry(this.#store, entry)
-    if (conflict === undefined) return this.#record(entry.ino)
-    this.#normalise(conflict)
+    const conflict = conflictOfEntry(this.#store, this.#entry(parent, name))
+    if (conflict !== undefined) this.#normalise(conflict)
+    this.#settleSkips(parent, name)
     return this.#record(this.#entry(parent, name).ino)
+  }
+
+  /** Conflicts that passed this name over would take it as soon as it is free. */
+  #settleSkips(dir: number, name: Name): void {
+    if (this.#record(dir).skipCount === 0) return
+    for (const passed of [...this.#store.skips(dir, name)]) {
+      const group = this.#store.group(dir, passed)
+      if (group !== undefined) this.#normalise({ dir, name: passed, group })
+    }
+  }
+
+  /**
+   * The node that gets one more name: its conflict copies would follow a smaller link id, and a
+   * name that only somebody's change has brought back would go when there is another one.
+   */
+  #readyToLink(ino: number): NodeRecord {
+    let record = this.#realRecord(ino)
+    if (record.grouped && record.heads.length > 1) {
+      for (const { link } of record.links) {
+        const shown = record.links.find((one) => one.link === link)
+        const conflict = shown?.shown === true
+          ? conflictOf(this.#store, record, shown) : undefined
+        if (conflict !== undefined) this.#normalise(conflict)
+        record = this.#record(ino)
+      }
+    }
+    const revived = record.links.find((one) => one.shown && one.heads.length === 0)
+    if (revived === undefined) return record
+    const directory = this.#record(revived.shownParent)
+    this.#run([moveOp(revived, directory, revived.shownName)], this.#now())
+    return this.#record(ino)
   }
 
   /** The record, of a node that ops have made. */

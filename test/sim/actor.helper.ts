@@ -132,7 +132,7 @@ export class Actor {
     const entry = this.lookup(parent, name) as DirEntry
     this.#note('unlink', parent, name, String(entry.kind))
     const info = this.node(entry.ino)
-    const isLast = info.kind === KIND_DIRECTORY || info.attr.nlink <= 1
+    const isLast = info.kind !== KIND_FILE || info.attr.nlink <= 1
     const killed = isLast ? [this.host.calls.token(info)] : []
     this.#checked([parent], (listings) => {
       this.host.calls.unlink(parent, name)
@@ -158,8 +158,9 @@ export class Actor {
     const killed: string[] = []
     if (target !== undefined) {
       const info = this.node(target.ino)
-      const isLast = info.kind !== KIND_DIRECTORY && info.attr.nlink <= 1
-      if (isLast) killed.push(this.host.calls.token(info))
+      // of a symlink, nothing tells that another name was to stay (RULES, F3)
+      const isLast = info.kind === KIND_SYMLINK || info.attr.nlink <= 1
+      if (isLast && info.kind !== KIND_DIRECTORY) killed.push(this.host.calls.token(info))
     }
     const carried = this.token(source.ino)
     this.#checked([parent, newParent], (listings) => {
