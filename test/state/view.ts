@@ -7,7 +7,8 @@ import {
 } from '../../src/ops/types.ts'
 import type { AuthorId, Name, Op } from '../../src/ops/types.ts'
 import { conflictName } from '../../src/state/conflict-names.ts'
-import { Device, World, ids, putOp } from './view-world.helper.ts'
+import { World, ids, putOp } from './view-world.helper.ts'
+import type { Device } from './view-world.helper.ts'
 
 const DATE = '2026-11-20'
 const A = 'A'.repeat(32) as AuthorId
