@@ -140,7 +140,7 @@ export class NaiveUser {
     const entry = this.entry(at, name)
     if (entry === undefined) return
     if (entry.isConflictName) this.normalise(at, entry)
-    const node = this.#node(entry.node)
+    const node = this.#fileAt(at, name)
     this.add(putOp(node.node, bytes, seenHeads(node), time))
   }
 
@@ -170,7 +170,7 @@ export class NaiveUser {
     const entry = this.entry(at, name)
     if (entry === undefined) return
     if (entry.isVariant) this.normalise(at, entry)
-    const nodes = entry.isVariant ? [this.#node(entry.node)] : membersOf(entry)
+    const nodes = entry.isVariant ? [this.#fileAt(at, name)] : membersOf(entry)
     for (const { node, touches } of nodes) {
       this.add({ kind: 'attr', node, change, prev: touches.map(refOf) })
     }
@@ -189,14 +189,15 @@ export class NaiveUser {
     if (entry === undefined || entry.kind === KIND_DIRECTORY) return
     this.normalise(at, entry)
     // a link that only was revived would go, now that there is one that is kept
-    for (const one of this.#node(entry.node).links) {
+    for (const one of this.#fileAt(at, name).links) {
       if (one.wanted && one.heads.length === 0) {
         this.add(moveOp(one, one.parent as NodeId, one.name as Name))
       }
     }
     const mint = ++this.mint
-    const link = this.vault.ids.link(this.author, mint, entry.node)
-    this.add({ kind: 'link', mint, link, node: entry.node, parent: to.node, name: newName })
+    const { node } = this.#fileAt(at, name)
+    const link = this.vault.ids.link(this.author, mint, node)
+    this.add({ kind: 'link', mint, link, node, parent: to.node, name: newName })
   }
 
   /** rename(2): true when the target takes the source's ino (rename over, one link each). */
@@ -301,10 +302,11 @@ export class NaiveUser {
     return this.view.directories.get(at.node) ?? this.view.root
   }
 
-  #node(id: NodeId): ModelNode {
-    const node = this.seen.model.nodes.get(id)
-    if (node === undefined) throw new Error('user: a node that is shown but not there')
-    return node
+  /** What the name is now, within the batch under way. */
+  #fileAt(at: ViewDirectory, name: Name): ModelNode {
+    const entry = this.entry(this.again(at), name)
+    if (entry === undefined || entry.isVariant) throw new Error('user: no file to change')
+    return entry.of
   }
 }
 
