@@ -95,8 +95,7 @@ export const MEMBER_RULES: MemberRules = Object.freeze({
   smallest: (a: number, b: number) => Math.min(a, b),
   mayReadmit: (office: Seniority, actor: Seniority) => compareOffices(office, actor) <= 0,
   returns: (grant: Grant, act: Act) => (
-    (grant.how === 'raise' || grant.how === 'phrase') &&
-    grant.record !== undefined && sees(grant.record, act.record) &&
+    grant.how === 'raise' && grant.record !== undefined && sees(grant.record, act.record) &&
     grant.granter !== undefined && compareOffices(grant.granter, act.actor) <= 0
   ),
   sees,

@@ -231,7 +231,8 @@ export class Members {
     const { ledger } = this.#fold
     let least: Act | undefined
     for (const act of ledger.acts.get(device) ?? []) {
-      if (!ledger.offices(device).some((office) => ledger.ends(act, office))) continue
+      const isRemoval = act.rank < 0
+      if (!isRemoval || !ledger.offices(device).some((one) => ledger.ends(act, one))) continue
       if (least === undefined || ledger.lengthOf(act) < ledger.lengthOf(least)) least = act
     }
     if (least === undefined) return undefined
