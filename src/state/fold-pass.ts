@@ -11,7 +11,7 @@ import type { AuthorId, LinkId, Name, NodeId } from '../ops/types.ts'
 import { must } from '../util/assert.ts'
 import { Facts } from './facts.ts'
 import type { HistoryOp, Standing } from './node-history.ts'
-import type { LinkRecord, NodeRecord } from './records.ts'
+import type { Entry, LinkRecord, NodeRecord } from './records.ts'
 import type { Store } from './store.ts'
 import { Touched } from './touched.ts'
 
@@ -171,4 +171,11 @@ export function indexOfShown(record: NodeRecord, dir: number, name: Name): numbe
     if (link.shown && link.shownParent === dir && link.shownName === name) return i
   }
   return -1
+}
+
+/** The link that an entry shows. */
+export function shownAt(store: Store, entry: Entry): { record: NodeRecord; at: number } {
+  const record = must(store.node(entry.ino), 'an entry without its node')
+  const at = indexOfShown(record, entry.parent, entry.name)
+  return { record, at: must(at < 0 ? undefined : at, 'an entry without its link') }
 }

@@ -3,47 +3,27 @@
 // and never comes here, unless its name meets another's.
 //
 // Within one pass a group that changes is loaded, its claims are changed, and at the end all loaded
-// groups of a directory are named in ascending order of their names: a conflict name belongs to the
-// smallest group that wants it, so naming one can concern only greater ones, which are then loaded.
-// Whoever passed a name over is registered (Store.skips), and named again when the name is free.
+// groups of a directory are named (view-naming.ts). Whoever passed a name over is registered
+// (Store.skips), and named again when the name is free.
 // Work: the groups that changed, their items, and whom they wake.
 
-import { compareRefs } from '../ops/order.ts'
 import type { LinkId, Name, NodeId } from '../ops/types.ts'
 import { KIND_DIRECTORY } from '../ops/types.ts'
-import { must } from '../util/assert.ts'
-import { candidate, conflictMark } from './conflict-names.ts'
-import { indexOfLink, indexOfShown, linkOf } from './fold-pass.ts'
+import { indexOfLink, indexOfShown, linkOf, shownAt } from './fold-pass.ts'
 import type { FoldPass } from './fold-pass.ts'
-import type {
-  Entry, GroupClaim, GroupRecord, GroupShown, LinkRecord, NodeRecord,
-} from './records.ts'
+import type { Entry, GroupClaim, GroupRecord, GroupShown, NodeRecord } from './records.ts'
 import { NO_NAMES } from './records.ts'
 import type { Store } from './store.ts'
 import type { ViewEntries } from './view-entries.ts'
-import { distinctItems, itemsOf } from './view-items.ts'
-import type { Item } from './view-items.ts'
-import { refreshVariant, variantId, variantRecord } from './view-variants.ts'
-
-/** A group being changed. */
-export interface Work {
-  readonly dir: number
-  readonly name: Name
-  claims: GroupClaim[]
-  /** As stored; undefined: at most one ordinary entry. */
-  readonly stored: GroupRecord | undefined
-  /** What it showed when it was loaded. */
-  readonly was: GroupShown[]
-  /** What it is to show. */
-  next: { shown: GroupShown; item: Item | undefined }[]
-  skipped: Name[]
-  /** Some node has heads that lost, shown or equal to what is. */
-  hasVariants: boolean
-}
+import { Naming } from './view-naming.ts'
+import type { LoadedGroups, Work } from './view-naming.ts'
+import { refreshVariant, variantRecord } from './view-variants.ts'
 
 const NO_GROUPS: ReadonlyMap<Name, Work> = new Map()
 
-export class ViewGroups {
+export class ViewGroups implements LoadedGroups {
+  /** Names of groups as they are loaded. */
+  readonly recent: Name[] = []
   readonly #pass: FoldPass
   readonly #entries: ViewEntries
   readonly #work = new Map<number, Map<Name, Work>>()
@@ -58,6 +38,7 @@ export class ViewGroups {
   begin(): void {
     if (this.#work.size > 0) this.#work.clear()
     if (this.#ungrouped.size > 0) this.#ungrouped.clear()
+    this.recent.length = 0
   }
 
   /** Nothing is loaded. */
@@ -164,6 +145,7 @@ export class ViewGroups {
 
   #add(work: Work): void {
     const groups = this.#work.get(work.dir)
+    this.recent.push(work.name)
     if (groups === undefined) this.#work.set(work.dir, new Map([[work.name, work]]))
     else groups.set(work.name, work)
   }
@@ -171,7 +153,7 @@ export class ViewGroups {
   /** Names that nobody claims any more may be had by groups that had passed them over. */
   #wakeFreed(dir: number): void {
     const { store } = this.#pass
-    if (directoryAt(store, dir).skipCount === 0) return
+    if (this.#pass.atIno(dir).skipCount === 0) return
     for (const { name, claims } of this.loaded(dir).values()) {
       if (claims.length > 0) continue
       for (const other of store.skips(dir, name)) this.load(dir, other)
@@ -194,7 +176,7 @@ export class ViewGroups {
   }
 
   #putUpNew(work: Work): void {
-    const parent = this.#pass.edit(directoryAt(this.#pass.store, work.dir))
+    const parent = this.#pass.edit(this.#pass.atIno(work.dir))
     for (const { shown, item } of work.next) {
       const isVariant = shown.kind === 'variant' && item !== undefined
       const record = isVariant
@@ -230,14 +212,14 @@ export class ViewGroups {
     const { store } = this.#pass
     const names = store.skips(dir, passed)
     store.setSkips(dir, passed, [...names, by])
-    if (names.length === 0) this.#pass.edit(directoryAt(store, dir)).skipCount++
+    if (names.length === 0) this.#pass.edit(this.#pass.atIno(dir)).skipCount++
   }
 
   #unskip(dir: number, passed: Name, by: Name): void {
     const { store } = this.#pass
     const names = store.skips(dir, passed).filter((name) => name !== by)
     store.setSkips(dir, passed, names)
-    if (names.length === 0) this.#pass.edit(directoryAt(store, dir)).skipCount--
+    if (names.length === 0) this.#pass.edit(this.#pass.atIno(dir)).skipCount--
   }
 
   #setGrouped(found: NodeRecord, grouped: boolean): void {
@@ -257,129 +239,6 @@ export class ViewGroups {
   }
 }
 
-/** Gives the loaded groups of one directory their items and names. */
-class Naming {
-  readonly #groups: ViewGroups
-  readonly #pass: FoldPass
-  readonly #dir: number
-  readonly #skipCount: number
-  /** Conflict names given out here. */
-  readonly #given = new Set<Name>()
-
-  constructor(groups: ViewGroups, pass: FoldPass, dir: number) {
-    this.#groups = groups
-    this.#pass = pass
-    this.#dir = dir
-    this.#skipCount = directoryAt(pass.store, dir).skipCount
-  }
-
-  run(): void {
-    const loaded = this.#groups.loaded(this.#dir)
-    const queue = [...loaded.keys()].sort(byBytes)
-    for (let i = 0; i < queue.length; i++) {
-      this.#name(must(loaded.get(queue[i] as Name), 'a group that was loaded'))
-      if (loaded.size === queue.length) continue
-      // whoever was loaded meanwhile comes later: it is greater
-      const rest = new Set(queue.slice(0, i + 1))
-      const later = [...loaded.keys()].filter((name) => !rest.has(name)).sort(byBytes)
-      queue.length = i + 1
-      queue.push(...later)
-    }
-  }
-
-  #name(work: Work): void {
-    const links: { record: NodeRecord; link: LinkRecord }[] = []
-    let directory: NodeRecord | undefined
-    for (const { link, node } of work.claims) {
-      const record = this.#pass.get(node)
-      if (record.kind === KIND_DIRECTORY) directory = this.#pass.body(record)
-      else links.push({ record, link: linkOf(record, indexOfLink(record, link)) })
-    }
-    const all = itemsOf(links)
-    work.hasVariants = all.some((item) => item.kind === 'variant')
-    const items = distinctItems(all)
-    work.next = []
-    work.skipped = []
-    if (directory !== undefined) {
-      const { node } = directory
-      const link = node as string as LinkId
-      work.next.push({ shown: { name: work.name, kind: 'main', link, node }, item: undefined })
-    } else {
-      const first = items.shift()
-      if (first !== undefined) this.#show(work, first, work.name)
-    }
-    this.#nameOthers(work, items)
-    this.#wakeGreater(work)
-  }
-
-  #nameOthers(work: Work, items: Item[]): void {
-    const { context } = this.#pass
-    const own = new Set<Name>()
-    const last = new Map<string, number>()
-    items.sort((a, b) => compareRefs(a.op, b.op))
-    for (const item of items) {
-      const mark = conflictMark(item.op, context.label(item.op.author))
-      for (let k = (last.get(mark) ?? 0) + 1; ; k++) {
-        const name = candidate(work.name, mark, k)
-        if (own.has(name)) continue
-        if (!this.#isAvailable(name, work.name)) {
-          work.skipped.push(name)
-          own.add(name)
-          continue
-        }
-        last.set(mark, k)
-        own.add(name)
-        this.#given.add(name)
-        this.#show(work, item, name)
-        break
-      }
-    }
-  }
-
-  #show(work: Work, item: Item, name: Name): void {
-    const { kind, record } = item
-    const node = item.kind === 'variant' && item.head !== undefined
-      ? variantId(this.#pass, record.node, item.head.ref) : record.node
-    work.next.push({ shown: { name, kind, link: item.link.link, node }, item })
-  }
-
-  /** Whether group `by` may show an item under this name. Loads the greater one that does now. */
-  #isAvailable(name: Name, by: Name): boolean {
-    if (this.#given.has(name)) return false
-    const loaded = this.#groups.loaded(this.#dir)
-    const claimed = loaded.get(name)
-    if (claimed !== undefined && claimed.claims.length > 0) return false
-    const { store } = this.#pass
-    const entry = store.entry(this.#dir, name)
-    if (entry === undefined) return true
-    const { record, at } = shownAt(store, entry)
-    const group = linkOf(record, at).name
-    if (group === name) return false
-    if (loaded.has(group)) return true // what it shows now is passing
-    if (group < by) return false
-    this.#groups.load(this.#dir, group)
-    return true
-  }
-
-  /** Greater groups passed over what this one showed until now. */
-  #wakeGreater(work: Work): void {
-    if (this.#skipCount === 0) return
-    for (const { name } of work.was) {
-      if (name === work.name || this.#given.has(name)) continue
-      for (const other of this.#pass.store.skips(this.#dir, name)) {
-        if (other > work.name) this.#groups.load(this.#dir, other)
-      }
-    }
-  }
-}
-
-/** The link that an entry shows. */
-export function shownAt(store: Store, entry: Entry): { record: NodeRecord; at: number } {
-  const record = must(store.node(entry.ino), 'an entry without its node')
-  const at = indexOfShown(record, entry.parent, entry.name)
-  return { record, at: must(at < 0 ? undefined : at, 'an entry without its link') }
-}
-
 /** The group that an entry belongs to: undefined when it is alone in it. */
 export function groupOfEntry(
   store: Store, entry: Entry,
@@ -394,12 +253,4 @@ export function groupOfEntry(
 /** The link by which a record shows an item: variants have one of their own. */
 function shownLink(shown: GroupShown): LinkId {
   return shown.kind === 'variant' ? shown.node as string as LinkId : shown.link
-}
-
-function directoryAt(store: Store, dir: number): NodeRecord {
-  return must(store.node(dir), 'a group without its directory')
-}
-
-function byBytes(a: Name, b: Name): number {
-  return a < b ? -1 : 1
 }
