@@ -320,3 +320,34 @@ t.test('the file on disk: private, atomic, refused when others may read it', asy
   const empty = await readKeyFile(join(folder, 'empty'))
   t.equal(await openCode(empty ?? randomBytes(9)), 'damaged-keys')
 })
+
+interface KeyFileVector {
+  what: string
+  passphrase: string | null
+  file: string
+  vaults: { vaultId: string; [field: string]: unknown }[]
+  entropies: string[]
+}
+
+t.test('the key files of the vectors open, whole and by each recovery phrase', async (t) => {
+  const url = new URL('../vectors/keyring/key-files.json', import.meta.url)
+  for (const vector of JSON.parse(readFileSync(url, 'utf8')) as KeyFileVector[]) {
+    const file = Buffer.from(vector.file, 'hex')
+    const passphrase = vector.passphrase === null ? undefined : Buffer.from(vector.passphrase)
+    t.equal(needsPassphrase(file), passphrase !== undefined, vector.what)
+    const ring = await KeyRing.open(file, passphrase)
+    const expected = vector.vaults.map((one) => (
+      one['recoveryEntropy'] === null ? without(one, 'recoveryEntropy') : one
+    ))
+    t.same(ring.vaults.map(describe), expected)
+    vector.entropies.forEach((entropy, i) => {
+      const [found] = openWithPhrase(file, phraseOf(Buffer.from(entropy, 'hex')))
+      t.same(describe(found!), { ...vector.vaults[i], recoveryEntropy: entropy })
+    })
+  }
+})
+
+function without(fields: Record<string, unknown>, name: string): Record<string, unknown> {
+  const { [name]: _, ...rest } = fields
+  return rest
+}

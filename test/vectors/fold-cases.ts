@@ -307,7 +307,7 @@ export const FOLD_CASES: FoldCase[] = [
     }))
     script.sync()
   } },
-  { what: 'a cut device's member of a union stays for what is alive in it', play: (script) => {
+  { what: 'the member of a union that a cut device made stays for what is alive in it', play: (script) => {
     script.do(0, dir('/x'))
     script.do(0, file('/x/a', 'of A'))
     script.do(1, dir('/x'))

@@ -13,6 +13,7 @@ import { conflictName, viewLines } from '../state/naive-view.helper.ts'
 import { FOLD_CASES, ID_KEY, Script } from './fold-cases.ts'
 import type { FoldCase } from './fold-cases.ts'
 import { INVALID_BATCHES } from './invalid-batches.ts'
+import { keyFileVector } from './make-key-file.ts'
 
 const TREE_HASH = new Uint8Array(32)
 const toHex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex')
@@ -141,3 +142,10 @@ save('envelope/blocks.json', [
 save('ops/invalid.json', INVALID_BATCHES.map(([what, rule, bytes]) => (
   { what, rule, plain: bytes.length > 4096 ? `zeros ${bytes.length}` : toHex(bytes) }
 )))
+
+// ---- key files ----
+
+save('keyring/key-files.json', [
+  keyFileVector('a key that stands in the file', undefined, 1),
+  keyFileVector('a passphrase; two vaults, one without the phrase, one with two epochs', 'correct horse', 2),
+])
