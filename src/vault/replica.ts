@@ -4,7 +4,7 @@
 // on; the order among authors does not matter for the state.
 //
 // A batch is applied in one go, without letting others run, and only while nothing local waits for a
-// place in the journal: fold, journal, notes. Between batches it pauses after every few milliseconds
+// place in the journal: fold, journal, notes. Between batches it pauses after about a millisecond
 // of work, so that local operations go on; when the index lags behind, it waits for a checkpoint.
 //
 // What does not open under a key that is here, or makes no sense, is applied as an empty batch.
@@ -22,8 +22,8 @@ import { JOURNAL_REMOTE_BATCH } from './ports.ts'
 import type { Clock, JournalPort, LogPort, Random, Timer } from './ports.ts'
 
 /** Work at one go, in milliseconds and in ops, before others run. */
-const SLICE_MS = 4
-const SLICE_OPS = 256
+const SLICE_MS = 1
+const SLICE_OPS = 64
 /** So many records may wait for a checkpoint. */
 const BACKLOG_CHANGES = 4 * CHECKPOINT_CHANGES
 const RETRY_MS = 1000
@@ -104,6 +104,15 @@ export class Replica {
   }
 
   async #run(): Promise<void> {
+    try {
+      await this.#applyAll()
+    } catch (error) {
+      this.#retryLater()
+      throw error
+    }
+  }
+
+  async #applyAll(): Promise<void> {
     const { journal, pause } = this.#options
     this.#sliceBeginMs = this.#options.clock.nowMs()
     do {
@@ -226,6 +235,7 @@ export class Replica {
 
   #retryLater(): void {
     this.#timer?.cancel()
+    if (this.#isClosed) return
     this.#timer = this.#options.clock.setTimer(RETRY_MS, () => {
       this.#timer = undefined
       if (!this.#isClosed) this.pump().catch(this.#options.onTrouble)
