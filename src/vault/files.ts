@@ -19,6 +19,8 @@ import { OpenFile, SEAL_FINAL, SEAL_PARTIAL, SEAL_URGENT } from './open-file.ts'
 import { Orphans } from './orphans.ts'
 
 const HURRY_MS = 5
+/** Beyond it, what the kernel has forgotten is taken out. */
+const WITH_DATA_COUNT = 4096
 
 export interface FilesOptions {
   tree: Tree
@@ -44,6 +46,9 @@ export class Files implements UnsealedContent, BufferEvents {
   readonly #sealer: FileSealer
   readonly #reader: FileReader
   readonly #files = new Map<Ino, OpenFile>()
+  /** Inodes whose records may hold content: the buffers keep it until the kernel forgets them. */
+  #withData = new Set<Ino>()
+  #withDataMax = WITH_DATA_COUNT
   readonly #toErrno: FilesOptions['toErrno']
 
   /** Becomes the listener of `buffers`. */
@@ -139,7 +144,7 @@ export class Files implements UnsealedContent, BufferEvents {
       if (this.#buffers.attrs(ino) === undefined) {
         this.#buffers.attach(ino, this.attrs(ino, this.#node(ino).attr))
       }
-      this.#buffers.openData(ino)
+      this.#openData(ino)
       return known
     }
     const node = this.#node(ino)
@@ -147,17 +152,41 @@ export class Files implements UnsealedContent, BufferEvents {
     const file = new OpenFile(ino, working, node.attr)
     this.#files.set(ino, file)
     if (this.#buffers.attrs(ino) === undefined) this.#buffers.attach(ino, node.attr)
-    this.#buffers.openData(ino)
+    this.#openData(ino)
     this.#countHoles(ino, working)
     return file
   }
 
+  #openData(ino: Ino): void {
+    this.#buffers.openData(ino)
+    this.#withData.add(ino)
+    if (this.#withData.size <= this.#withDataMax) return
+    const known = [...this.#withData].filter((one) => this.#buffers.attrs(one) !== undefined)
+    this.#withData = new Set(known)
+    this.#withDataMax = Math.max(WITH_DATA_COUNT, 2 * known.length)
+  }
+
   // ---- sealing, from outside
 
-  /** Somebody has it open, or not all of it is in the tree: a change by another device must not
-   *  take its place (FoldContext.isOpen). */
+  // ---- changes by other devices
+
+  /** Somebody has it open, or not all of it is in the tree, or content of it is held: another
+   *  device's content must come under another ino (FoldContext.isOpen). */
   isInUse(ino: Ino): boolean {
-    return this.#files.has(ino) || this.#buffers.openCount(ino) > 0
+    if (this.#files.has(ino) || this.#buffers.openCount(ino) > 0) return true
+    return this.#withData.has(ino) && this.#buffers.attrs(ino) !== undefined
+  }
+
+  /** Attributes that another device changed, or content of a file that is not in use. */
+  changedElsewhere(ino: Ino): void {
+    const node = this.#buffers.attrs(ino) === undefined ? undefined : this.#tree.node(ino)
+    if (node !== undefined) this.#buffers.attach(ino, node.attr)
+  }
+
+  /** An ino in use lost its name, or its content, to another device's change; the tree keeps it. */
+  detached(ino: Ino): void {
+    this.changedElsewhere(ino)
+    this.orphans.addDetached(ino)
   }
 
   /** UnsealedContent */

@@ -11,6 +11,7 @@ import { Fold } from '../../src/state/fold.ts'
 import type { HistoryOp } from '../../src/state/node-history.ts'
 import type { NodeRecord } from '../../src/state/records.ts'
 import type { Ino } from '../../src/vault/buffers.ts'
+import type { Files } from '../../src/vault/files.ts'
 import { LiveTree } from '../../src/vault/live-tree.ts'
 import { MemoryIndex } from '../../src/vault/memory-index.ts'
 import type { UserOperation } from '../../src/vault/pending.ts'
@@ -33,6 +34,8 @@ export class Device {
   /** Inos that are open here. */
   readonly open = new Set<number>()
   readonly detached: number[] = []
+  /** Whoever keeps the content of open files here. */
+  files: Files | undefined
   readonly #applied = new Map<AuthorId, Stored[]>()
   readonly #histories = new Map<NodeId, HistoryOp[]>()
   readonly #hlc = new Hlc({ ms: START_MS, counter: 0 })
@@ -49,14 +52,15 @@ export class Device {
       standing: () => 'valid',
       label: (author) => author.replaceAll('.', ''),
       history: (record) => (this.#histories.get(record.node) ?? []).toReversed(),
-      isOpen: (ino) => this.open.has(ino),
+      isOpen: (ino) => this.files?.isInUse(ino as Ino) ?? this.open.has(ino),
       changes: {
         entry: () => undefined,
-        node: () => undefined,
-        content: () => undefined,
+        node: (ino) => this.files?.changedElsewhere(ino as Ino),
+        content: (ino) => this.files?.changedElsewhere(ino as Ino),
         detached: (ino, record, parent) => {
           this.detached.push(ino)
           this.tree.detach(ino, record, parent)
+          this.files?.detached(ino as Ino)
         },
       },
     })
