@@ -22,7 +22,7 @@ import type { NaiveUser } from './naive-user.helper.ts'
 import { REGRESSIONS } from './regressions.helper.ts'
 
 const seed = testSeed()
-const runs = Number(process.env['RUNS'] ?? 24)
+const runs = Number(process.env['RUNS'] ?? 16)
 const soakSeconds = Number(process.env['SOAK'] ?? 0)
 const STEPS = 140
 

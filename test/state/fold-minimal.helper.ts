@@ -93,13 +93,16 @@ function sortOf(message: string): string {
   if (frames.length > 0) return frames.join()
   const field = /^node [0-9a-f]+: (\w+)/.exec(text)?.[1]
   if (field !== undefined) return `node ${field}`
-  return /^\/.*?( is| has| needs|: \w+)/.exec(text)?.[1] ?? text.slice(0, 40).replaceAll(/[0-9a-f]{6,}|[0-9]/g, '')
+  const atPath = /^\/.*?( is| has| needs|: \w+)/.exec(text)?.[1]
+  return atPath ?? text.slice(0, 40).replaceAll(/[0-9a-f]{6,}|[0-9]/g, '')
 }
 
 function eventText(event: ReplicaEvent, i: number): string {
   if ('labels' in event) return `${i} labels`
   if (!('batch' in event)) {
-    const cutoffs = [...event.standing.cutoffs].map(([author, length]) => `${short(author)}:${length}`)
+    const cutoffs = [...event.standing.cutoffs].map(([author, length]) => (
+      `${short(author)}:${length}`
+    ))
     const voids = [...event.standing.voids].map((one) => `${short(one)}.${one.slice(32)}`)
     return `${i} standing: cut ${cutoffs.join()} void ${voids.join()}`
   }
@@ -116,7 +119,7 @@ const short = (author: string) => author.slice(31, 32)
 function opText(op: Op): string {
   return JSON.stringify(op, (key, value: unknown) => {
     if (value instanceof Uint8Array) return Buffer.from(value).toString('latin1')
-    if (key === 'node' || key === 'link' || key === 'parent') return hex(value as string).slice(0, 8)
+    if (['node', 'link', 'parent'].includes(key)) return hex(value as string).slice(0, 8)
     if (typeof value === 'object' && value !== null && 'seq' in value && 'index' in value) {
       const ref = value as { author: AuthorId; seq: number; index: number }
       return `${short(ref.author)}.${ref.seq}.${ref.index}`

@@ -93,7 +93,8 @@ export class FoldReplica {
     this.#logs.set(author, log)
     const before = log[seq - 1]
     const deps = given.deps.map((dep) => this.#logs.get(dep.author)![dep.length - 1]!)
-    const time = effectiveTime(given, [...(before ? [before.time] : []), ...deps.map((d) => d.time)])
+    const past = before === undefined ? deps : [before, ...deps]
+    const time = effectiveTime(given, past.map((one) => one.time))
     const vv = new Map(before?.vv)
     vv.set(author, seq)
     for (const dep of given.deps) {
@@ -190,7 +191,8 @@ export class FoldReplica {
     const walk = (directory: NodeRecord, path: string) => {
       for (const entry of this.entries(directory)) {
         lines.push(`${path}/${entry.name} ${entry.ino} ${entry.cookie}`)
-        if (entry.kind === KIND_DIRECTORY) walk(this.store.node(entry.ino)!, `${path}/${entry.name}`)
+        if (entry.kind !== KIND_DIRECTORY) continue
+        walk(this.store.node(entry.ino)!, `${path}/${entry.name}`)
       }
     }
     walk(this.store.node(ROOT_INO)!, '')
@@ -207,7 +209,9 @@ export class FoldReplica {
       if (wrong !== undefined && node.node !== this.vault.root) return wrong
       if (node.kind !== KIND_DIRECTORY) continue
       let claims = 0
-      for (const link of model.links.values()) if (link.wanted && link.parent === node.node) claims++
+      for (const link of model.links.values()) {
+        if (link.wanted && link.parent === node.node) claims++
+      }
       if (record.claimCount !== claims) {
         return `directory ${hex(node.node)} has ${record.claimCount} claims, should have ${claims}`
       }
@@ -223,7 +227,8 @@ export class FoldReplica {
       one.pos !== undefined || one.node.kind !== KIND_DIRECTORY
     ))
     if (isWhole && (files !== counts.files || directories !== counts.directories)) {
-      return `counts ${files} files, ${directories} directories: should be ${counts.files}, ${counts.directories}`
+      const expected = `${counts.files}, ${counts.directories}`
+      return `counts ${files} files, ${directories} directories: should be ${expected}`
     }
     return undefined
   }
@@ -252,7 +257,8 @@ export class FoldReplica {
       const node = this.store.node(entry.ino)
       const at = `${path}/${name}`
       if (node === undefined) return `${at} names no node`
-      if (node.kind !== expected.kind || entry.kind !== expected.kind) return `${at} is of another kind`
+      const isKind = node.kind === expected.kind && entry.kind === expected.kind
+      if (!isKind) return `${at} is of another kind`
       const isShared = expected.isVariant && model.nodes.has(expected.node)
       if (node.node !== expected.node && !isShared) {
         return `${at} is ${hex(node.node)}, should be ${hex(expected.node)}`
@@ -263,7 +269,8 @@ export class FoldReplica {
       if (node.kind === KIND_FILE && is !== text) return `${at} is ${is}, should be ${text}`
       const attrs = this.#compareVariant(node, expected.of.attrs)
       if (expected.isVariant && attrs !== undefined) return `${at}: ${attrs}`
-      if (!counts.seen.has(entry.ino)) counts[node.kind === KIND_DIRECTORY ? 'directories' : 'files']++
+      const sort = node.kind === KIND_DIRECTORY ? 'directories' : 'files'
+      if (!counts.seen.has(entry.ino)) counts[sort]++
       counts.seen.add(entry.ino)
       if (expected.directory === undefined) continue
       const below = this.#compareDirectory(node, expected.directory, at, model, counts)

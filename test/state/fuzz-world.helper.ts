@@ -108,7 +108,9 @@ export class FuzzWorld {
     }
     const batch = user.commit(sort)
     const wrong = batch === undefined ? undefined : check?.()
-    if (wrong !== undefined) throw new Error(`own write: ${wrong}\n${[...before.keys()].join('\n')}`)
+    if (wrong !== undefined) {
+      throw new Error(`own write: ${wrong}\n${[...before.keys()].join('\n')}`)
+    }
     if (batch === undefined) return undefined
     const placed = { ...batch, ops: this.encoded(batch).ops }
     this.logs.get(user.author)!.push(placed)
@@ -191,7 +193,7 @@ export class FuzzWorld {
     }
     if (roll < 66) return this.#rename(user, at, entry, to)
     if (roll < 80) {
-      if (entry.directory !== undefined && entry.directory.entries.size > 0) return { follow: false }
+      if ((entry.directory?.entries.size ?? 0) > 0) return { follow: false }
       this.count(entry.kind === KIND_DIRECTORY ? 'rmdir' : 'rm')
       user.remove(at, name)
       return { follow: false, check: () => {

@@ -63,7 +63,8 @@ export function describeModelNode(node: ModelNode): NodeText {
       [...node.attrs.values()].map(({ change, by }) => ({ change, by: opText(by) })), node.kind,
     ),
     heads: node.heads.map(({ by, put, covered }) => (
-      `${opText(by)}${covered ? ' covered' : ''} ${put.mtimeSec}.${put.mtimeNsec} ${contentText(put)}`
+      `${opText(by)}${covered ? ' covered' : ''} ${put.mtimeSec}.${put.mtimeNsec} ${
+        contentText(put)}`
     )),
     touches: texts(node.touches),
     tags: node.tags.map(({ tag, by }) => `${tag} by ${opText(by)}`).toSorted(),

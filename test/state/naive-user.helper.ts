@@ -217,7 +217,10 @@ export class NaiveUser {
     if (isOver) {
       const head = from.head?.put
       const put = putOp(over.of.node, new Uint8Array(), seenHeads(over.of), time)
-      if (head !== undefined) Object.assign(put, { sizeBytes: head.sizeBytes, content: head.content })
+      if (head !== undefined) {
+        put.sizeBytes = head.sizeBytes
+        put.content = head.content
+      }
       const prev = over.of.touches.map(refOf)
       const attrs = [...from.of.attrs.values()].map(({ change }): Op => (
         { kind: 'attr', node: over.of.node, change, prev }

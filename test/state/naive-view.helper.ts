@@ -2,7 +2,9 @@
 // conflict copies and their names. Made whole from a naive model, root downwards. Part of the
 // executable specification: independent of src/state.
 import type { Ids } from '../../src/ops/ids.ts'
-import { KIND_DIRECTORY, KIND_FIFO, KIND_FILE, KIND_SOCKET, KIND_SYMLINK } from '../../src/ops/types.ts'
+import {
+  KIND_DIRECTORY, KIND_FIFO, KIND_FILE, KIND_SOCKET, KIND_SYMLINK,
+} from '../../src/ops/types.ts'
 import type { AttrChange, AuthorId, LinkId, Name, NodeId, NodeKind } from '../../src/ops/types.ts'
 import { compareOps, contentText } from './naive-model.helper.ts'
 import type { Model, ModelHead, ModelLink, ModelNode, PlacedOp } from './naive-model.helper.ts'
@@ -224,7 +226,7 @@ export function conflictName(
 function labelBytes(label: string, author: AuthorId): string {
   if (label === '') return Buffer.from(author, 'latin1').toString('hex').slice(0, 8)
   const bytes = Buffer.from(label, 'utf8').toString('latin1')
-  // eslint-disable-next-line no-control-regex
+  // eslint-disable-next-line no-control-regex -- control characters are what it is about
   return cutUtf8(bytes.replaceAll(/[\x00-\x1f\x7f/]/g, '_'), 32)
 }
 
@@ -263,11 +265,13 @@ export function viewLines(view: View, nodes = true): Map<string, string> {
   return lines
 }
 
+const toHex = (id: string) => Buffer.from(id, 'latin1').toString('hex')
+
 function entryLine(
   { kind, node, of, head, isVariant, directory }: ViewEntry,
   nodes: boolean,
 ): string {
-  const id = nodes ? Buffer.from(node, 'latin1').toString('hex') : ''
+  const id = nodes ? toHex(node) : ''
   const value = (key: string, absent: string) => {
     const change = of.attrs.get(key)?.change
     return change === undefined ? absent : valueText(change)
@@ -282,6 +286,6 @@ function entryLine(
     kind === KIND_FILE ? `mtime ${isVariant ? own : value('3', '0.0')}` : '',
     kind === KIND_FILE ? `content ${contentText(head?.put)}` : '',
     directory === undefined || directory.members.length < 2 ? ''
-      : `union ${directory.members.map((one) => Buffer.from(one.node, 'latin1').toString('hex')).join()}`,
+      : `union ${directory.members.map((one) => toHex(one.node)).join()}`,
   ].join('; ')
 }

@@ -1,5 +1,5 @@
-// Seeds of worlds that once failed in fold-fuzz.ts, which lives through them first. What a seed does
-// changes with the worlds: the cases themselves are among those of test/vectors/fold-cases.ts.
+// Seeds of worlds that once failed in fold-fuzz.ts, which lives through them first. What a seed
+// does changes with the worlds: the cases themselves are in test/vectors/fold-cases.ts.
 
 export const REGRESSIONS: { seed: number; what: string }[] = [
   { seed: 1, what: 'a conflict copy became real while the view showed it' },

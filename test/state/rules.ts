@@ -11,7 +11,7 @@ import { refOf } from './naive-user.helper.ts'
 import { viewLines } from './naive-view.helper.ts'
 
 const seed = testSeed()
-const runs = Number(process.env['RUNS'] ?? 20)
+const runs = Number(process.env['RUNS'] ?? 12)
 
 t.test(`worlds, seed ${seed}`, (t) => {
   const counts = new Map<string, number>()
