@@ -37,8 +37,11 @@ export function variantRecord(
     return record
   }
   const [link] = found.links
-  if (link !== undefined && link.name !== name && !link.shown) {
-    pass.setLink(pass.edit(found), 0, { ...link, parent: item.link.parent, name })
+  if (link === undefined) return refreshVariant(pass, found, item)
+  const { parent } = item.link // the node may have moved, also within a union
+  if (link.parent !== parent || (link.name !== name && !link.shown)) {
+    const now = link.shown ? link.name : name
+    pass.setLink(pass.edit(found), 0, { ...link, parent, name: now })
   }
   return refreshVariant(pass, found, item)
 }

@@ -387,7 +387,26 @@ export class LiveTree implements Tree {
     const conflict = conflictOfEntry(this.#store, this.#entry(parent, name))
     if (conflict !== undefined) this.#normalise(conflict)
     this.#settleSkips(parent, name)
+    this.#settleVanishing(parent)
     return this.#record(this.#entry(parent, name).ino)
+  }
+
+  /** A removed directory is shown for what is in it, and goes with its last entry: then its own
+   *  name is free. */
+  #settleVanishing(dir: number): void {
+    if (dir === ROOT_INO) return
+    const directory = this.#record(dir)
+    const link = directory.onlyLink
+    if (directory.entryCount !== 1 || link === undefined) return
+    const isDead = membersOf(this.#store, directory).every((member) => (
+      member.links.every((one) => one.heads.length === 0)
+    ))
+    if (!isDead) return
+    const { shownParent, shownName } = link
+    const conflict = conflictOfEntry(this.#store, this.#entry(shownParent, shownName))
+    if (conflict !== undefined) this.#normalise(conflict)
+    this.#settleSkips(shownParent, shownName)
+    this.#settleVanishing(shownParent)
   }
 
   /** Conflicts that passed this name over would take it as soon as it is free. */
