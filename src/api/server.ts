@@ -8,7 +8,7 @@
 //   POST /api/v1/keys/restore            POST /api/v1/vaults/{id}/sync
 //   POST /api/v1/unmount {directory}     clears a dead mount that belongs to no vault here
 //   of a mounted vault:
-//   POST …/names   …/conflicts   …/resolve   …/log   …/version
+//   POST …/names   …/conflicts   …/resolve   …/log   …/version       GET …/members
 
 import { chmod, unlink } from 'node:fs/promises'
 import fastify from 'fastify'
@@ -37,6 +37,7 @@ export interface Control {
   resolve(vaultId: string, request: Api.ResolveRequest): Promise<Api.ResolveResult>
   log(vaultId: string, request: Api.LogRequest): Promise<Api.LogResult>
   fileVersion(vaultId: string, request: Api.VersionRequest): Promise<Api.VersionResult>
+  members(vaultId: string): Promise<Api.MembersResult>
   recoveryPhrases(access: Api.KeyAccess): Promise<Api.PhraseResult>
   restoreKeys(request: Api.RestoreRequest): Promise<Api.RestoreResult>
 }
@@ -202,6 +203,11 @@ function addQueries(app: FastifyInstance, control: Control): void {
   ask('resolve', RESOLVE, (id, request: Api.ResolveRequest) => control.resolve(id, request))
   ask('log', LOG, (id, request: Api.LogRequest) => control.log(id, request))
   ask('version', VERSION, (id, request: Api.VersionRequest) => control.fileVersion(id, request))
+  app.get<{ Params: { id: string } }>(
+    `${API_PREFIX}/vaults/:id/members`,
+    { schema: { params: ID } },
+    (request) => control.members(request.params.id),
+  )
 }
 
 function answerErrors(app: FastifyInstance, events: ServerEvents): void {

@@ -150,6 +150,14 @@ export const COMMANDS: readonly CommandSpec[] = [
     load: () => import('./log.ts'),
   },
   {
+    name: 'members',
+    summary: 'the devices of a vault',
+    arguments: [{ name: 'dir', required: false, summary: 'one vault; without it, all' }],
+    options: [JSON_OPTION],
+    examples: [['lattice members ~/Vault', 'who may do what']],
+    load: () => import('./members.ts'),
+  },
+  {
     name: 'key recovery',
     summary: 'show the recovery phrases (24 words) again',
     arguments: [],

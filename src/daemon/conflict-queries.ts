@@ -16,7 +16,6 @@ import type { LiveTree } from '../vault/live-tree.ts'
 import { joined, nodeAt, splitPath, textFor } from './vault-queries.ts'
 
 const PAGE = 256
-const COUNT_MAX = 10_000
 const DEVICE_HEX = 16
 
 const KINDS: Readonly<Record<NodeKind, string>> = {
@@ -32,25 +31,13 @@ const KINDS: Readonly<Record<NodeKind, string>> = {
 /** Names of devices. */
 export type Labels = (author: OpRef['author']) => string
 
-/** At most COUNT_MAX. */
-export function countConflicts(tree: LiveTree): number {
-  let count = 0
-  let after: ConflictPlace | undefined
-  do {
-    const { conflicts, next } = tree.conflicts(after, PAGE)
-    count += conflicts.length
-    after = next
-  } while (after !== undefined && count < COUNT_MAX)
-  return count
-}
-
 /** One page: of the entry's own conflict, or of everything below a directory. */
 export function conflictsAt(
   tree: LiveTree,
   label: Labels,
   { path, after }: Api.ConflictsRequest,
 ): Api.ConflictsResult {
-  const count = countConflicts(tree)
+  const count = tree.conflictCount
   const own = conflictOfPath(tree, path)
   if (own !== undefined) return { conflicts: [shown(tree, label, own)], count }
   if (path !== '') nodeAt(tree, path)

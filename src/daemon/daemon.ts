@@ -27,6 +27,7 @@ import { MountedVault } from './mounted-vault.ts'
 import { checkStoredVault, createStoredVault, openStoredVault } from './open-vault.ts'
 import { refuseNested } from './placement.ts'
 import { conflictsAt, resolveConflict } from './conflict-queries.ts'
+import { membersOf } from './member-queries.ts'
 import { versionContent, versionsAt } from './version-queries.ts'
 import { namesBelow } from './vault-queries.ts'
 import { versionInfo } from './version.ts'
@@ -232,6 +233,10 @@ export class Daemon implements Control {
       await engine.sync() // what is not placed in a batch yet has no name
       return versionsAt(engine, (author) => engine.core.members.label(author), request)
     })
+  }
+
+  members(vaultId: string): Promise<Api.MembersResult> {
+    return this.#ask(vaultId, membersOf)
   }
 
   fileVersion(vaultId: string, request: Api.VersionRequest): Promise<Api.VersionResult> {

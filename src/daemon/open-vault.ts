@@ -1,6 +1,7 @@
 // Creating, opening and checking the vault of one state directory: from the paths and the key ring
 // to an engine and back.
 
+import { hostname } from 'node:os'
 import type { CheckFinding } from '../api/client-types.ts'
 import type { Config, VaultEntry } from '../config/config-schema.ts'
 import { defaultConfig } from '../config/config-schema.ts'
@@ -11,16 +12,12 @@ import { phraseOf } from '../crypto/phrase.ts'
 import type { VaultKeys } from '../crypto/vault-keys.ts'
 import type { FileSystem } from '../fs/file-system.ts'
 import type { NativeBuffers } from '../fuse/native-buffers.ts'
-import { Facts } from '../state/facts.ts'
-import { Fold } from '../state/fold.ts'
 import { must } from '../util/assert.ts'
 import { toHex } from '../util/bytes.ts'
 import { createVaultKeys, genesisOf } from '../vault/create.ts'
 import { genesisOp } from '../vault/genesis.ts'
 import { checkEngine } from './check.ts'
 import type { CheckReport } from './check.ts'
-import { SystemClock } from './clock.ts'
-import { countConflicts } from './conflict-queries.ts'
 import { Engine } from './engine.ts'
 import { isDamage } from './damage.ts'
 import type { Log } from './log.ts'
@@ -37,7 +34,8 @@ export async function createStoredVault(
   save: () => Promise<void>,
   log: Log,
 ): Promise<{ id: string; phrase: string }> {
-  const keys = createVaultKeys(name)
+  const label = deviceLabel()
+  const keys = createVaultKeys(name, label)
   const id = toHex(keys.vaultId)
   ring.put(keys)
   await save()
@@ -46,7 +44,7 @@ export async function createStoredVault(
   const config = defaultConfig()
   const engine = await Engine.open({ state, vaultKeys: keys, config, readOnly: false, log })
   try {
-    await commitGenesis(engine, keys)
+    await engine.core.control([genesisOp(genesisOf(keys, label))])
   } finally {
     await engine.close()
   }
@@ -54,14 +52,10 @@ export async function createStoredVault(
   return { id, phrase: phraseOf(must(keys.recoveryEntropy, 'new keys have a phrase')) }
 }
 
-async function commitGenesis(engine: Engine, keys: VaultKeys): Promise<void> {
-  const { sec, nsec } = new SystemClock().now()
-  const ref = { ms: 0, counter: 0, author: engine.keys.author, seq: -1, index: 0, order: 0 }
-  const facts = new Facts(sec, nsec)
-  facts.opCount = 1
-  const operation = { ops: [genesisOp(genesisOf(keys))], refs: [ref], facts, ready: true }
-  new Fold(engine.index.store).apply(operation.ops, operation.refs, facts)
-  await engine.committer.durable(engine.committer.push(operation))
+/** This device's name: others see it in the names of conflict copies. */
+function deviceLabel(): string {
+  const [first = ''] = hostname().split('.')
+  return /^[\x21-\x7e]{1,64}$/.test(first) ? first : 'device'
 }
 
 export interface OpenOptions {
@@ -118,7 +112,7 @@ export class OpenVault {
   counts(): Counts {
     const { tree, buffers } = this.engine
     const { dirtyBytes } = buffers.totals()
-    return { ...tree.counts(), dirtyBytes, conflicts: countConflicts(tree) }
+    return { ...tree.counts(), dirtyBytes, conflicts: tree.conflictCount }
   }
 
   /** An error that a call met. */
