@@ -2,13 +2,17 @@
 // meet, and go on working. A local change of one item leaves every other where it is; devices that
 // have the same batches show the same; nothing that was written is lost but by who saw it.
 // SEED=n repeats a run.
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { LmdbIndex } from '../../src/db/lmdb-index.ts'
 import { KIND_DIRECTORY } from '../../src/ops/types.ts'
 import type { Name } from '../../src/ops/types.ts'
 import type { Ino } from '../../src/vault/buffers.ts'
 import type { ConflictPlace, TreeConflict } from '../../src/vault/tree-conflicts.ts'
 import { SeededRandom, testSeed } from '../support/random.ts'
-import { World } from './tree-devices.helper.ts'
+import { ROOT, World } from './tree-devices.helper.ts'
 import type { Device } from './tree-devices.helper.ts'
 
 const DAY = '2026-11-20'
@@ -435,6 +439,36 @@ t.test(`three users at random, seed ${testSeed()}`, async (t) => {
     t.strictSame(left.filter((one) => first.tree.lookup(one.parent, one.name) === undefined), [])
     for (const name of first.names()) first.removeAll(name)
     await agree(t, world, {})
+  }
+})
+
+t.test(`LMDB keeps all of it, seed ${testSeed()}`, async (t) => {
+  const random = new SeededRandom(testSeed())
+  for (let run = 0; run < 3; run++) {
+    const directory = mkdtempSync(join(tmpdir(), 'lattice-conflicts-'))
+    t.teardown(() => rmSync(directory, { recursive: true, force: true }))
+    const options = {
+      directory, vaultId: 'aa', rootNode: ROOT,
+      valueKey: Buffer.alloc(32, 1), hashKey: Buffer.alloc(32, 2),
+    }
+    const world = new World('anna', 'bert')
+    const index = await LmdbIndex.open(options)
+    const carl = world.add('carl', index)
+    for (let step = 0; step < 150; step++) {
+      const device = random.pick(world.devices)
+      act(device, random)
+      if (random.chance(0.1)) await carl.checkpoint()
+      if (random.chance(0.2)) device.pull(random.pick(world.devices.filter((one) => one !== device)))
+    }
+    await agree(t, world)
+    await carl.checkpoint()
+    const dump = carl.dump()
+    const { conflicts } = index.store.meta
+    await index.close()
+    const again = await LmdbIndex.open(options)
+    t.strictSame(carl.dump(again.store), dump)
+    t.equal(again.store.meta.conflicts, conflicts)
+    await again.close()
   }
 })
 

@@ -9,17 +9,20 @@ import type { AuthorId, Batch, Name, NodeId, OpRef } from '../../src/ops/types.t
 import { Facts } from '../../src/state/facts.ts'
 import { Fold } from '../../src/state/fold.ts'
 import type { HistoryOp } from '../../src/state/node-history.ts'
+import type { Overlay } from '../../src/state/overlay.ts'
 import type { NodeRecord } from '../../src/state/records.ts'
 import type { Ino } from '../../src/vault/buffers.ts'
 import type { Files } from '../../src/vault/files.ts'
 import { LiveTree } from '../../src/vault/live-tree.ts'
+import type { StateIndex } from '../../src/vault/checkpoint.ts'
 import { MemoryIndex } from '../../src/vault/memory-index.ts'
 import type { UserOperation } from '../../src/vault/pending.ts'
 import type { JournalPosition } from '../../src/vault/ports.ts'
 import { FakeClock } from '../support/fake-clock.ts'
+import { describe } from './tree.helper.ts'
 
 const ids = new Ids(Buffer.alloc(32, 3))
-const ROOT = ids.root(Buffer.alloc(16, 7))
+export const ROOT = ids.root(Buffer.alloc(16, 7))
 const START_MS = Date.UTC(2026, 10, 20)
 const TREE_HASH = new Uint8Array(32)
 
@@ -27,7 +30,7 @@ interface Stored { time: HlcTime; vv: Map<AuthorId, number>; plain: Buffer }
 
 export class Device {
   readonly author: AuthorId
-  readonly index = new MemoryIndex(ROOT)
+  readonly index: StateIndex & { readonly store: Overlay }
   readonly fold: Fold
   readonly tree: LiveTree
   readonly log: Stored[] = []
@@ -44,8 +47,9 @@ export class Device {
   #position = 0
   #pushed = 0
 
-  constructor(name: string, nowMs: () => number) {
+  constructor(name: string, nowMs: () => number, index: Device['index'] = new MemoryIndex(ROOT)) {
     this.author = name.padEnd(32, '.') as AuthorId
+    this.index = index
     this.#nowMs = nowMs
     this.#applied.set(this.author, this.log)
     this.fold = new Fold(this.index.store, ids, {
@@ -176,6 +180,27 @@ export class Device {
     return this.index.stateHash()
   }
 
+  /** All that the store says, local facts included, as text. */
+  dump(store: Overlay = this.index.store): string[] {
+    const out: string[] = []
+    for (const node of [ROOT, ...this.#histories.keys()]) {
+      const ino = store.inoOf(node)
+      const record = ino === undefined ? store.hidden(node) : store.node(ino)
+      if (record === undefined) throw new Error('a record is lost')
+      out.push(describe(record))
+      if (ino === undefined || !record.isDirectory) continue
+      for (const entry of store.entries(ino, 0, 1000, true)) {
+        const named = store.entry(ino, entry.name)
+        const skips = store.skips(ino, entry.name)
+        out.push(JSON.stringify([entry, named?.cookie === entry.cookie, skips]))
+        out.push(describe(store.node(entry.ino)!))
+      }
+    }
+    for (const placed of store.groups(undefined, 1000)) out.push(JSON.stringify(placed))
+    for (const move of store.movesFrom(undefined)) out.push(JSON.stringify(plainRefs(move)))
+    return out
+  }
+
   // ---- as a user ----
 
   at(path: string): { parent: Ino; name: Name; ino: Ino } {
@@ -280,6 +305,11 @@ export class Device {
   }
 }
 
+/** Without what says nothing about placed ops. */
+function plainRefs(value: object): unknown {
+  return JSON.parse(JSON.stringify(value, (key, one: unknown) => (key === 'order' ? 0 : one)))
+}
+
 /** Time of the world: each device asks it, and every call is a little later. */
 export class World {
   readonly devices: Device[]
@@ -287,6 +317,12 @@ export class World {
 
   constructor(...names: string[]) {
     this.devices = names.map((name) => new Device(name, () => this.#nowMs += 7))
+  }
+
+  add(name: string, index: Device['index']): Device {
+    const device = new Device(name, () => this.#nowMs += 7, index)
+    this.devices.push(device)
+    return device
   }
 
   /** Until everybody has everything. */
