@@ -92,7 +92,8 @@ function comparePair(oldDirectory: string, newDirectory: string, rows: Row[]): v
         if (!known.has(id)) newBytes += sizeBytes;
       }
       rows.push({
-        tree: basename(newDirectory), shape, averageKiB: kib, totalMiB: round(totalBytes / 2 ** 20), chunks: chunks.size,
+        tree: basename(newDirectory), shape, averageKiB: kib, chunks: chunks.size,
+        totalMiB: round(totalBytes / 2 ** 20),
         newPercent: round((100 * newBytes) / totalBytes),
         indexPercent: round((100 * chunks.size * RECORD_OVERHEAD_BYTES) / totalBytes),
       });

@@ -10,7 +10,7 @@ import t from 'tap'
 import { COMMANDS } from '../../src/cli/commands.ts'
 import { bytesText, countText, printable } from '../../src/cli/output.ts'
 import { EXIT_CODES } from '../../src/config/exit-codes.ts'
-import { checkout, latticeCommand } from '../mount/support.helper.ts'
+import { checkout, latticeCommand } from '../mount/harness.helper.ts'
 
 const home = mkdtempSync(join(tmpdir(), 'cli-'))
 t.teardown(() => rmSync(home, { recursive: true, force: true }))

@@ -10,7 +10,8 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { testRandom } from '../support/random.helper.ts'
-import { noMount, Place, temporaryDirectory } from '../mount/place.helper.ts'
+import { Place, noMount } from '../mount/harness.helper.ts'
+import { temporaryDirectory } from '../mount/system.helper.ts'
 import { LoopDisk } from './loop-disk.helper.ts'
 
 const skip = noMount() ?? LoopDisk.missing() ?? false

@@ -10,7 +10,8 @@ import { readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { testRandom } from '../support/random.helper.ts'
-import { noMount, Place, placeKind, temporaryDirectory } from '../mount/place.helper.ts'
+import { Place, noMount, placeKind } from '../mount/harness.helper.ts'
+import { temporaryDirectory } from '../mount/system.helper.ts'
 import { runRounds } from './rounds.helper.ts'
 
 /** What is derived from journal and packs may go at any time. */

@@ -6,8 +6,7 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { hasProgram, isMounted, isRoot } from '../mount/place.helper.ts'
-import type { Teardown } from '../mount/place.helper.ts'
+import { hasProgram, isMounted, isRoot, type Teardown } from '../mount/system.helper.ts'
 
 const SHUTDOWN_SOURCE = `
 #include <fcntl.h>

@@ -12,12 +12,13 @@ import { join } from 'node:path'
 import t from 'tap'
 import type { Test } from 'tap'
 import { exitCodeOf } from '../../src/config/exit-codes.ts'
-import { Instance, cannotMount, latticeCommand, untilGone } from './support.helper.ts'
+import { Instance, latticeCommand, noMount } from './harness.helper.ts'
+import { untilGone } from './system.helper.ts'
 
 const LARGE = randomBytes(3_000_000)
 const READ_BYTES = 128 * 1024
 const isRoot = process.geteuid?.() === 0
-const skip = cannotMount() ?? false
+const skip = noMount() ?? false
 const rootOnly = skip === false && !isRoot ? 'needs root' : skip
 
 interface Shown {

@@ -7,9 +7,10 @@ import { writeFileSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
-import { Instance, cannotMount, mountsBelow, untilGone } from './support.helper.ts'
+import { Instance, noMount } from './harness.helper.ts'
+import { mountsBelow, untilGone } from './system.helper.ts'
 
-const skip = cannotMount() ?? false
+const skip = noMount() ?? false
 
 interface Vault {
   id: string
@@ -154,8 +155,8 @@ t.test('a killed daemon: the dead mount recovers by mounting again', { skip }, a
 t.test('--foreground serves until a signal; -o words', { skip }, async (t) => {
   const lattice = await Instance.create(t)
   const mount = await lattice.mountForeground(undefined, '-o', 'nofail,nosuid,frobnicate')
-  t.match(lattice.log, /mount option frobnicate is not known/)
-  t.notMatch(lattice.log, /nofail/)
+  t.match(lattice.daemonLog(), /mount option frobnicate is not known/)
+  t.notMatch(lattice.daemonLog(), /nofail/)
   t.match(readFileSync('/proc/self/mountinfo', 'utf8'), new RegExp(`${mount} [^\\n]*nosuid`))
   writeFileSync(join(mount, 'f'), 'here')
   const twice = await lattice.run('mount', '--foreground', lattice.path('second'))

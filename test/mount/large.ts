@@ -9,7 +9,8 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { testRandom } from '../support/random.helper.ts'
-import { noMount, Place, placeKind, temporaryDirectory } from './place.helper.ts'
+import { Place, noMount, placeKind } from './harness.helper.ts'
+import { temporaryDirectory } from './system.helper.ts'
 import { run } from './shell.helper.ts'
 
 const worker = fileURLToPath(new URL('large-worker.helper.ts', import.meta.url))

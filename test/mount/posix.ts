@@ -9,8 +9,8 @@ import { mkdirSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { isRoot, noMount, Place, placeKind, temporaryDirectory } from './place.helper.ts'
-import type { Teardown } from './place.helper.ts'
+import { Place, noMount, placeKind } from './harness.helper.ts'
+import { isRoot, temporaryDirectory, type Teardown } from './system.helper.ts'
 import { differences, takeTree } from './tree.helper.ts'
 
 const sources = fileURLToPath(new URL('posix/', import.meta.url))

@@ -6,9 +6,9 @@ import t from 'tap'
 import { chmodSync, statSync, statfsSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { cannotMount, Instance } from './support.helper.ts'
+import { Instance, noMount } from './harness.helper.ts'
 
-const skip = cannotMount() ?? false
+const skip = noMount() ?? false
 const COMMITTED_MS = 4000
 
 void t.test('attributes set last survive a crash', { skip }, async (test) => {

@@ -11,8 +11,8 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { testRandom } from '../support/random.helper.ts'
-import { hasProgram, lattice, noMount, Place, placeKind } from './place.helper.ts'
-import { temporaryDirectory } from './place.helper.ts'
+import { Place, noMount, placeKind } from './harness.helper.ts'
+import { hasProgram, temporaryDirectory } from './system.helper.ts'
 import { sh } from './shell.helper.ts'
 import { checkout, makeSmallFiles } from './trees.helper.ts'
 
@@ -104,7 +104,7 @@ t.test('nothing readable lies underneath', { skip }, async (t) => {
   }
   await sh(t, `mkfifo ${mark('fifo-name')}`, place.directory)
 
-  if (kind === 'lattice') t.equal(lattice(place, 'sync').code, 0, 'lattice sync')
+  if (kind === 'lattice') t.equal(place.lattice('sync').code, 0, 'lattice sync')
   t.same(shown(place.home, markers), [], 'while mounted')
   await place.remount()
   t.equal(readFileSync(at(`${folder}/large`)).compare(large), 0)

@@ -3,7 +3,7 @@
 
 import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
-import type { Teardown } from './place.helper.ts'
+import type { Teardown } from './system.helper.ts'
 
 export interface Finished {
   code: number | null

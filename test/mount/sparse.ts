@@ -8,7 +8,8 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { noMount, Place, temporaryDirectory } from './place.helper.ts'
+import { Place, noMount } from './harness.helper.ts'
+import { temporaryDirectory } from './system.helper.ts'
 
 const MIB = 1024 * 1024
 const GIB = 1024 * MIB

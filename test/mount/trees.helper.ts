@@ -8,9 +8,8 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { hasProgram } from './place.helper.ts'
+import { hasProgram, type Teardown } from './system.helper.ts'
 import { sh } from './shell.helper.ts'
-import type { Teardown } from './place.helper.ts'
 
 export const checkout = fileURLToPath(new URL('../..', import.meta.url))
 

@@ -7,7 +7,8 @@ import {
   writeSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { hasProgram, isMounted, Place } from './place.helper.ts'
+import { Place } from './harness.helper.ts'
+import { hasProgram, isMounted } from './system.helper.ts'
 
 const base = process.argv[2] ?? ''
 const closers: (() => void | Promise<void>)[] = []

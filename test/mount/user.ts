@@ -6,7 +6,8 @@
 import t from 'tap'
 import { accessSync, chownSync, constants } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { hasProgram, isRoot, noMount, placeKind, temporaryDirectory } from './place.helper.ts'
+import { noMount, placeKind } from './harness.helper.ts'
+import { hasProgram, isRoot, temporaryDirectory } from './system.helper.ts'
 import { start } from './shell.helper.ts'
 import { checkout } from './trees.helper.ts'
 
