@@ -1,6 +1,6 @@
-// The long runs of the crash and database tests: `npm run bench -- soak [kill|power|databases]
-// [N]`. N rounds (300) of kill -9 or of power failures, or N transactions (100,000). Prints the
-// test's TAP, with the seed; exit code 1 when something was found.
+// The long runs of tests: `npm run bench -- soak [kill|power|databases|races] [N]`. N rounds (300)
+// of kill -9 or of power failures, N transactions (100,000), N seconds (1800). Prints the test's
+// TAP, with the seed; exit code 1 when something was found.
 
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
@@ -9,6 +9,7 @@ const RUNS: Record<string, { file: string; variable: string; count: number }> = 
   kill: { file: 'crash/kill.ts', variable: 'ROUNDS', count: 300 },
   power: { file: 'crash/power.ts', variable: 'ROUNDS', count: 300 },
   databases: { file: 'mount/databases.ts', variable: 'TRANSACTIONS', count: 100_000 },
+  races: { file: 'mount/races.ts', variable: 'SECONDS', count: 1800 },
 }
 const SECONDS_MAX = 24 * 3600
 
