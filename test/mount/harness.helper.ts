@@ -47,11 +47,18 @@ export function noMount(kind: PlaceKind = placeKind()): string | undefined {
   return isRoot() || hasProgram('fusermount3') ? undefined : 'not root, no fusermount3'
 }
 
+let command: string[] | undefined
+
 /**
- * argv of the command line: compiled when that is fresh, else from TypeScript. LATTICE_MAIN names
- * another compiled main.js.
+ * argv of the command line: compiled when that is fresh, else from TypeScript; decided once, so
+ * that a test never meets two versions. LATTICE_MAIN names another compiled main.js.
  */
-export function latticeCommand(): string[] {
+export function latticeCommand(): readonly string[] {
+  command ??= findCommand()
+  return command
+}
+
+function findCommand(): string[] {
   const named = process.env['LATTICE_MAIN']
   if (named !== undefined && named !== '') return [process.execPath, named]
   if (isCompiled()) return [process.execPath, join(checkout, 'dist/cli/main.js')]
