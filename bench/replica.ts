@@ -1,9 +1,11 @@
 // Local operations while others' batches are applied: a vault of many files, a backlog of small
 // batches, and a program that works at a steady pace meanwhile, against the same program when
 // nothing comes. Real journal, index and clock. What is told: how long each local operation took
-// from the moment it was due (so waiting for the thread counts), and what applying costs.
+// from the moment it was due (so waiting for the thread counts); how long the thread was held
+// between two turns of the loop, in its own CPU time (which a busy machine does not change); and
+// what applying costs.
 //   node --import tsx bench/replica.ts [files] [batches]
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setImmediate as pause, setTimeout as sleep } from 'node:timers/promises'
@@ -167,6 +169,24 @@ async function work(core: EngineCore, isOver: () => boolean): Promise<number[]> 
   return tookMs
 }
 
+/** CPU time of this thread so far, in ms (Linux). */
+function threadMs(): number {
+  const text = readFileSync(`/proc/self/task/${process.pid}/schedstat`, 'latin1')
+  return Number(text.split(' ')[0]) / 1e6
+}
+
+/** CPU time of the thread between turns of the loop. */
+async function holds(isOver: () => boolean): Promise<number[]> {
+  const heldMs: number[] = []
+  for (let before = threadMs(); !isOver();) {
+    await pause()
+    const now = threadMs()
+    heldMs.push(now - before)
+    before = now
+  }
+  return heldMs
+}
+
 function tell(what: string, tookMs: number[], note = ''): void {
   const sorted = tookMs.toSorted((a, b) => a - b)
   const at = (part: number): string => (
@@ -191,22 +211,26 @@ try {
   const firstMs = performance.now() - beginMs
   await here.core.checkpointer.run()
   let isOver = false
-  const idle = work(here.core, () => isOver)
+  const idle = [work(here.core, () => isOver), holds(() => isOver)]
   await sleep(15_000)
   isOver = true
-  tell('idle', await idle)
+  const [idleMs = [], idleHeldMs = []] = await Promise.all(idle)
+  tell('idle', idleMs)
+  tell('idle: thread held', idleHeldMs, 'CPU time')
   for (const { from, block } of backlog) here.logs.put(from, block)
   let isApplied = false
   const cpuBefore = process.cpuUsage()
   const startMs = performance.now()
-  const busy = work(here.core, () => isApplied)
+  const busy = [work(here.core, () => isApplied), holds(() => isApplied)]
   await here.core.pump()
   const passedMs = performance.now() - startMs
   const cpu = process.cpuUsage(cpuBefore)
   isApplied = true
   const cpuUs = (cpu.user + cpu.system) / batchCount
-  tell('while applying', await busy, `${batchCount} batches in ${(passedMs / 1000).toFixed(1)} s, ` +
+  const [busyMs = [], heldMs = []] = await Promise.all(busy)
+  tell('while applying', busyMs, `${batchCount} batches in ${(passedMs / 1000).toFixed(1)} s, ` +
     `${cpuUs.toFixed(0)} µs of CPU each, RSS ${Math.round(process.memoryUsage().rss / 2 ** 20)} MiB`)
+  tell('while applying: thread held', heldMs, 'CPU time')
   rows.push({ what: `the first ${fileCount} files, applied`, note: `${(firstMs / 1000).toFixed(1)} s` })
   await here.close()
   console.table(rows)

@@ -55,13 +55,26 @@ const homes = {
 
 // ---- folders that a seed must replay: no clock, no timer, no randomness of their own ----
 
-const deterministic = ['ops', 'state', 'chunks', 'vault']
+const deterministic = ['ops', 'state', 'chunks', 'vault', 'fs']
 const ambient = 'time, timers and randomness come in through ports: a seed must replay everything'
 const randomNames = ['randomBytes', 'randomFill', 'randomFillSync', 'randomInt', 'randomUUID']
 const timeGlobals = ['Date', 'setTimeout', 'setInterval', 'setImmediate', 'performance', 'crypto']
 const timeModules = ['timers', 'timers/promises', 'perf_hooks']
 
-function importRule(folder) {
+// ---- and no disk, network or process of their own, but for the adapters that stand among them ----
+
+const system = 'disk, network and processes come in through ports: a seed must replay everything'
+const systemModules = [
+  'fs', 'net', 'dgram', 'tls', 'http', 'http2', 'https', 'dns', 'child_process', 'cluster',
+  'worker_threads',
+]
+const adapters = {
+  chunks: ['pack-disk', 'pack-store', 'read-plan', 'seal-pool', 'seal-worker'],
+  vault: ['lock'],
+  fs: ['disk-space'],
+}
+
+function importRule(folder, isAdapter) {
   const [mayImport, message] = layers[folder]
   const denied = Object.keys(layers).filter((other) => {
     if (other === folder) return false
@@ -81,6 +94,9 @@ function importRule(folder) {
   const notClient = '([^c]|c[^l]|cl[^i]|cli[^e])'
   if (folder === 'cli') patterns.push({ regex: `^(\\.\\./)+api/${notClient}`, message })
   if (!deterministic.includes(folder)) return ['error', { patterns }]
+  if (!isAdapter) {
+    patterns.push({ regex: `^(node:)?(${systemModules.join('|')})(/|$)`, message: system })
+  }
   const paths = ['node:crypto', 'crypto'].map((name) => (
     { name, importNames: [...randomNames, 'webcrypto'], message: ambient }
   ))
@@ -91,7 +107,7 @@ function importRule(folder) {
 }
 
 function folderRules(folder) {
-  const rules = { 'no-restricted-imports': importRule(folder) }
+  const rules = { 'no-restricted-imports': importRule(folder, false) }
   if (!deterministic.includes(folder)) return rules
   const property = (object, name) => ({ object, property: name, message: ambient })
   rules['no-restricted-globals'] = [
@@ -146,6 +162,10 @@ const config = {
     ...Object.keys(layers).map((folder) => (
       { files: [`src/${folder}/**/*.ts`], rules: folderRules(folder) }
     )),
+    ...Object.entries(adapters).map(([folder, names]) => ({
+      files: names.map((name) => `src/${folder}/${name}.ts`),
+      rules: { 'no-restricted-imports': importRule(folder, true) },
+    })),
     {
       files: ['src/cli/**/*.ts'],
       rules: { 'no-console': 'off', 'unicorn/no-process-exit': 'off' },

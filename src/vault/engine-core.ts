@@ -129,6 +129,7 @@ export class EngineCore {
   #incoming: Incoming | undefined
   #order = 0
   #isClosing = false
+  #isInTree = false
   #closing: Promise<void> | undefined
 
   private constructor(options: EngineCoreOptions, state: CoreState, replayed: ReplayResult) {
@@ -298,6 +299,14 @@ export class EngineCore {
         this.#kick() // others' batches may have waited for it
       },
       stuck: (error) => committer.stuck(error),
+      placeAll: () => {
+        this.#isInTree = true // what it holds must stay as it is
+        try {
+          return committer.placeAll()
+        } finally {
+          this.#isInTree = false
+        }
+      },
       get last() {
         return committer.last
       },
@@ -308,7 +317,8 @@ export class EngineCore {
   /** Brings applied control ops into effect, unless a local operation is in the way. */
   #refold(): boolean {
     const { clock, journal, keys, random, readOnly } = this.#options
-    if (!this.applier.isDirty || this.committer.queued > 0 || readOnly === true) return false
+    if (!this.applier.isDirty || this.#isInTree || readOnly === true) return false
+    if (this.committer.queued > 0) return false
     const { sec, nsec } = clock.now()
     const facts = new Facts(sec, nsec)
     facts.kind = FACTS_MEMBERS
