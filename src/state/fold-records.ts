@@ -11,7 +11,7 @@ import type { FoldPass } from './fold-pass.ts'
 import type { VoidReason } from './fold-void.ts'
 import { rebuildNode } from './node-history.ts'
 import type { HistoryOp, LinkPart, ReplicatedPart, Standing } from './node-history.ts'
-import { NOWHERE, NO_REFS, NodeRecord } from './records.ts'
+import { NOWHERE, NO_REFS, NodeRecord, ROOT_INO } from './records.ts'
 import type { ContentHead, LinkRecord } from './records.ts'
 import { applyAttr, applyPut, applyTag, sameRefs, withoutRefs } from './registers.ts'
 import type { View } from './view.ts'
@@ -19,6 +19,8 @@ import type { View } from './view.ts'
 type TreeOp = Op & { kind: 'mk' | 'link' | 'mv' | 'rm' | 'put' | 'attr' | 'tag' }
 
 const NO_NAME = '' as Name
+/** Of the root, until somebody changes it: no op has made it. */
+export const ROOT_MODE = 0o700
 
 export class FoldRecords {
   /** Files that got ops from others: what they showed before. */
@@ -268,6 +270,7 @@ function adopt(record: NodeRecord, part: ReplicatedPart): void {
     || (record.kind === KIND_DIRECTORY && part.mtimeRef === record.mtimeRef)
   const { links: _links, moves: _moves, movesAreCut: _cut, ...plain } = part
   Object.assign(record, plain)
+  if (record.ino === ROOT_INO && part.modeRef === undefined) record.mode = ROOT_MODE
   if (keepsMtime) Object.assign(record, { mtimeSec, mtimeNsec })
 }
 

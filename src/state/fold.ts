@@ -19,7 +19,7 @@ import { FACTS_FOLLOW, FACTS_NAMED, FACTS_TIMES } from './facts.ts'
 import type { Facts } from './facts.ts'
 import { FoldPass, LONE_CONTEXT } from './fold-pass.ts'
 import type { FoldContext } from './fold-pass.ts'
-import { FoldRecords } from './fold-records.ts'
+import { FoldRecords, ROOT_MODE } from './fold-records.ts'
 import { badForm, voidReason } from './fold-void.ts'
 import type { Seen, VoidReason } from './fold-void.ts'
 import type { Standing } from './node-history.ts'
@@ -252,7 +252,7 @@ function isOfTree(op: Op): op is TreeOp {
 /** The root of an empty vault: it is there before any op. */
 export function makeRoot(store: Store, node: NodeId): void {
   const root = new NodeRecord(ROOT_INO, node, KIND_DIRECTORY)
-  root.mode = 0o700
+  root.mode = ROOT_MODE
   store.show(root)
   store.meta.directories = 1
 }

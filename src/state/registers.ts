@@ -142,6 +142,11 @@ function isLater(ref: OpRef, than: OpRef | undefined): boolean {
   return than === undefined || compareRefs(ref, than) > 0
 }
 
+/** Equal keys = equal contents, of equal sizes. */
+export function headKey(head: ContentHead | undefined): string {
+  return head === undefined ? '0i' : `${head.sizeBytes}${contentKey(head.content)}`
+}
+
 function contentKey(content: Content): string {
   if (content.kind === 'inline') return `i${Buffer.from(content.bytes).toString('latin1')}`
   if (content.kind === 'tree') {

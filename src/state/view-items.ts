@@ -5,9 +5,8 @@
 import { compareRefs } from '../ops/order.ts'
 import type { LinkId, NodeId, OpRef } from '../ops/types.ts'
 import { KIND_FIFO, KIND_FILE, KIND_SOCKET, KIND_SYMLINK } from '../ops/types.ts'
-import { EMPTY_BYTES } from '../util/bytes.ts'
 import type { ContentHead, LinkRecord, NodeRecord } from './records.ts'
-import { sameContent } from './registers.ts'
+import { headKey } from './registers.ts'
 
 export interface Item {
   readonly kind: 'main' | 'variant'
@@ -20,15 +19,6 @@ export interface Item {
   /** What it is ordered and named by. */
   readonly op: OpRef
 }
-
-const NEVER_WRITTEN: ContentHead = Object.freeze({
-  ref: { ms: 0, counter: 0, author: '' as OpRef['author'], seq: 0, index: 0, order: 0 },
-  covered: false,
-  sizeBytes: 0,
-  mtimeSec: 0,
-  mtimeNsec: 0,
-  content: Object.freeze({ kind: 'inline', bytes: EMPTY_BYTES } as const),
-})
 
 /** Mains, then variants. `links`: the group's, of nodes that are not directories. */
 export function itemsOf(links: readonly { record: NodeRecord; link: LinkRecord }[]): Item[] {
@@ -49,11 +39,12 @@ export function itemsOf(links: readonly { record: NodeRecord; link: LinkRecord }
 
 /** Those of `items` that are shown: the first of equal ones. */
 export function distinctItems(items: readonly Item[]): Item[] {
-  const distinct: Item[] = []
-  for (const item of items) {
-    if (!distinct.some((one) => isEqual(one, item))) distinct.push(item)
-  }
-  return distinct
+  if (items.length < 2) return [...items]
+  const seen = new Set<string>()
+  return items.filter((item) => {
+    const key = keyOf(item)
+    return !seen.has(key) && seen.add(key)
+  })
 }
 
 /** The link at which a node shows the contents that lost. */
@@ -70,11 +61,10 @@ export function smallestNode(nodes: readonly NodeId[]): NodeId {
   return nodes.reduce((a, b) => (a < b ? a : b))
 }
 
-function isEqual(a: Item, b: Item): boolean {
-  const kind = a.record.kind
-  if (kind !== b.record.kind) return false
-  if (kind === KIND_FILE) return sameContent(a.head ?? NEVER_WRITTEN, b.head ?? NEVER_WRITTEN)
-  if (kind === KIND_SYMLINK) return a.record.target === b.record.target
-  if (kind === KIND_FIFO || kind === KIND_SOCKET) return true
-  return a.record.rdev === b.record.rdev
+/** Items with equal keys are shown once. */
+function keyOf({ record, head }: Item): string {
+  const { kind } = record
+  if (kind === KIND_FILE) return `f${headKey(head)}`
+  if (kind === KIND_SYMLINK) return `s${record.target}`
+  return kind === KIND_FIFO || kind === KIND_SOCKET ? String(kind) : `${kind} ${record.rdev}`
 }

@@ -187,6 +187,7 @@ export class ViewUnions {
     to.storedParent = storedParent
     to.storedCookie = storedCookie
     empty(from)
+    if (this.#entries.isLoud) this.#pass.context.changes.node(ino)
   }
 
   /** The directory has no entries any more, and its ino goes. */
