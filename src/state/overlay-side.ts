@@ -28,21 +28,26 @@ export class SideChanges {
   readonly batches: Placed<AuthorId, number, BatchInfo> = new Map()
   readonly control: Placed<AuthorId, number, ControlBatch> = new Map()
 
-  /** Records to write. */
+  #placedCount = 0
+
+  /** Records to write, at least. */
   get size(): number {
-    let size = this.moves.size
-    for (const table of [this.groups, this.skips, this.batches, this.control]) {
-      for (const inner of table.values()) size += inner.size
-    }
-    return size
+    return this.moves.size + this.#placedCount
+  }
+
+  /** Into one of the tables of this generation. */
+  put<Place, Key, Value>(
+    table: Placed<Place, Key, Value>, place: Place, key: Key, value: Value,
+  ): void {
+    if (putPlaced(table, place, key, value)) this.#placedCount++
   }
 
   /** Adds an earlier generation's, where this one says nothing. */
   putUnder(earlier: SideChanges): void {
-    underneath(this.groups, earlier.groups)
-    underneath(this.skips, earlier.skips)
-    underneath(this.batches, earlier.batches)
-    underneath(this.control, earlier.control)
+    this.#putUnder(this.groups, earlier.groups)
+    this.#putUnder(this.skips, earlier.skips)
+    this.#putUnder(this.batches, earlier.batches)
+    this.#putUnder(this.control, earlier.control)
     for (const { ref, move } of earlier.moves.descending(undefined)) {
       if (!this.moves.has(ref)) this.moves.set(ref, move)
     }
@@ -54,11 +59,23 @@ export class SideChanges {
       for (const [seq, info] of batches) {
         if (info.position >= position) continue
         batches.delete(seq)
-        putPlaced(this.batches, author, seq, info)
+        later.#placedCount--
+        this.put(this.batches, author, seq, info)
         const control = later.control.get(author)?.get(seq)
         if (control === undefined) continue
         later.control.get(author)?.delete(seq)
-        putPlaced(this.control, author, seq, control)
+        later.#placedCount--
+        this.put(this.control, author, seq, control)
+      }
+    }
+  }
+
+  #putUnder<Place, Key, Value>(
+    table: Placed<Place, Key, Value>, earlier: Placed<Place, Key, Value>,
+  ): void {
+    for (const [place, inner] of earlier) {
+      for (const [key, value] of inner) {
+        if (table.get(place)?.has(key) !== true) this.put(table, place, key, value)
       }
     }
   }
@@ -117,12 +134,18 @@ export class MoveChanges {
   }
 }
 
+/** True when the keys are new. */
 export function putPlaced<Place, Key, Value>(
   table: Placed<Place, Key, Value>, place: Place, key: Key, value: Value,
-): void {
+): boolean {
   const inner = table.get(place)
-  if (inner === undefined) table.set(place, new Map([[key, value]]))
-  else inner.set(key, value)
+  if (inner === undefined) {
+    table.set(place, new Map([[key, value]]))
+    return true
+  }
+  const before = inner.size
+  inner.set(key, value)
+  return inner.size > before
 }
 
 export function * asChanges(moves: Iterable<MoveRecord>): Generator<MoveChange, void> {
@@ -214,15 +237,5 @@ function * allGroups(
     yield * page
     if (page.length < max) return
     after = page[page.length - 1]
-  }
-}
-
-function underneath<Place, Key, Value>(
-  table: Placed<Place, Key, Value>, earlier: Placed<Place, Key, Value>,
-): void {
-  for (const [place, inner] of earlier) {
-    for (const [key, value] of inner) {
-      if (table.get(place)?.has(key) !== true) putPlaced(table, place, key, value)
-    }
   }
 }

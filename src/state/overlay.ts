@@ -11,7 +11,7 @@ import type { AuthorId, LinkId, Name, NodeId, OpRef } from '../ops/types.ts'
 import { isUndecided } from './groups.ts'
 import type { StateMeta } from './meta.ts'
 import {
-  SideChanges, asChanges, mergeControl, overrideGroups, overrideMoves, putPlaced,
+  SideChanges, asChanges, mergeControl, overrideGroups, overrideMoves,
 } from './overlay-side.ts'
 import type {
   BatchInfo, ControlBatch, Entry, GroupRecord, MoveRecord, NodeRecord,
@@ -304,11 +304,13 @@ export class Overlay implements Store {
   putGroup(dir: number, name: Name, group: GroupRecord | undefined): void {
     const before = isUndecided(this.group(dir, name)) ? 1 : 0
     this.meta.conflicts += (isUndecided(group) ? 1 : 0) - before
-    putPlaced(this.#current.side.groups, dir, name, group ?? null)
+    const { side } = this.#current
+    side.put(side.groups, dir, name, group ?? null)
   }
 
   setSkips(dir: number, name: Name, by: readonly Name[]): void {
-    putPlaced(this.#current.side.skips, dir, name, by)
+    const { side } = this.#current
+    side.put(side.skips, dir, name, by)
   }
 
   putMove(move: MoveRecord): void {
@@ -320,11 +322,13 @@ export class Overlay implements Store {
   }
 
   putBatch(author: AuthorId, seq: number, info: BatchInfo): void {
-    putPlaced(this.#current.side.batches, author, seq, info)
+    const { side } = this.#current
+    side.put(side.batches, author, seq, info)
   }
 
   putControl(batch: ControlBatch): void {
-    putPlaced(this.#current.side.control, batch.author, batch.seq, batch)
+    const { side } = this.#current
+    side.put(side.control, batch.author, batch.seq, batch)
   }
 
   #changesOf(parent: number): DirectoryChanges {

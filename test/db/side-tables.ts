@@ -11,7 +11,7 @@ import type { AuthorId, LinkId, Name, NodeId, OpRef } from '../../src/ops/types.
 import { AuthorTable } from '../../src/state/author-table.ts'
 import { makeRoot } from '../../src/state/fold.ts'
 import { MemoryBase } from '../../src/state/memory-base.ts'
-import { StateMeta } from '../../src/state/meta.ts'
+import { StateMeta, decodeMeta, encodeMeta, nextAuthorState } from '../../src/state/meta.ts'
 import { Overlay } from '../../src/state/overlay.ts'
 import { RecordCodec } from '../../src/state/record-codec.ts'
 import { NOWHERE, NodeRecord } from '../../src/state/records.ts'
@@ -202,6 +202,21 @@ t.test('the state hash is of what is replicated, and of nothing else', (t) => {
     hash.update(shown)
     t.equal(hash.digest(), digest, 'and a variant again')
   }
+  t.end()
+})
+
+t.test('counters come back', (t) => {
+  const meta = new StateMeta()
+  const treeHash = new Uint8Array(32).fill(9)
+  const vv = new Map([[AUTHORS[0]!, 4], [AUTHORS[2]!, 7]])
+  meta.authors.set(AUTHORS[0]!, { length: 4, ms: 17, counter: 2, treeHash, vv })
+  const change = { length: 7, ms: 18, counter: 0 }
+  meta.authors.set(AUTHORS[2]!, nextAuthorState(undefined, change))
+  Object.assign(meta, { nextIno: 70, nextMint: 8, files: 3, directories: 2, conflicts: 5 })
+  const writer = new RecordWriter()
+  encodeMeta(writer, meta)
+  t.strictSame(decodeMeta(new RecordReader(writer.view())), meta)
+  t.strictSame(meta.copy(), meta)
   t.end()
 })
 
