@@ -129,7 +129,7 @@ export function findEpoch(keys: VaultKeys, epochId: Uint8Array): EpochKeys | und
 }
 
 /** Whether only K_ctl and K_topic of the epoch are known. */
-export function isBlind(epoch: EpochKeys): boolean {
+export function isBlind(epoch: Pick<EpochKeys, 'epochKey'>): boolean {
   return isZero(epoch.epochKey)
 }
 

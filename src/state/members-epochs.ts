@@ -13,7 +13,7 @@ import { BLIND_BOX_BYTES, rankOf } from '../ops/control-types.ts'
 import type { ControlRecord, EpochOp, Genesis, KeyBox } from '../ops/control-types.ts'
 import type { AuthorId } from '../ops/types.ts'
 import { assert } from '../util/assert.ts'
-import { toHex } from '../util/bytes.ts'
+import { equalBytes, toHex } from '../util/bytes.ts'
 import type { MembersFold } from './members-fold.ts'
 import type { Phrase, PhraseEntry } from './members-phrases.ts'
 import type { Act, Grant, Office, Seniority } from './members-rules.ts'
@@ -53,6 +53,29 @@ export class MembersEpochs {
 
   get(id: string): EpochInfo | undefined {
     return this.#epochs.get(id)
+  }
+
+  /** The op that made the epoch; undefined for the first one, and for unknown ids. */
+  op(id: string): EpochOp | undefined {
+    const op = this.#epochs.get(id)?.record.op
+    return op?.kind === 'epoch' ? op : undefined
+  }
+
+  /** Whatever any op, valid or not, boxed to this key: each epoch's keys still open what they sealed. */
+  boxesFor(boxKey: Uint8Array): { epochId: string; box: Uint8Array }[] {
+    const found: { epochId: string; box: Uint8Array }[] = []
+    const device = this.#devices.get(toHex(boxKey))
+    for (const { op, body } of this.#fold.records) {
+      if (op.kind === 'epoch') {
+        const box = op.boxes.find((one) => equalBytes(one.boxKey, boxKey))?.box
+        if (box !== undefined) found.push({ epochId: toHex(epochIdOf(body)), box })
+      } else if ((op.kind === 'add' || op.kind === 'role') && op.keyBox !== undefined) {
+        const isMine = op.kind === 'add' ? equalBytes(op.boxKey, boxKey) : device?.includes(op.device)
+        const { epochId, box } = op.keyBox
+        if (isMine === true) found.push({ epochId: toHex(epochId), box })
+      }
+    }
+    return found
   }
 
   /** Whether `a` is an ancestor of `b`, going by the parents that their ops name. */

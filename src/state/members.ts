@@ -4,7 +4,7 @@
  * members-fold.ts applies them.
  */
 
-import type { ControlRecord, Genesis, Role } from '../ops/control-types.ts'
+import type { ControlRecord, EpochOp, Genesis, Role } from '../ops/control-types.ts'
 import { ROLES } from '../ops/control-types.ts'
 import type { AuthorId } from '../ops/types.ts'
 import { equalBytes, toHex } from '../util/bytes.ts'
@@ -148,6 +148,16 @@ export class Members {
 
   epoch(id: string): EpochInfo | undefined {
     return this.#epochs.get(id)
+  }
+
+  /** The op that made the epoch, with its boxes and chain; undefined for the first one. */
+  epochOp(id: string): EpochOp | undefined {
+    return this.#epochs.op(id)
+  }
+
+  /** Epochs whose keys were boxed to this key, oldest first. */
+  boxesFor(boxKey: Uint8Array): { epochId: string; box: Uint8Array }[] {
+    return this.#epochs.boxesFor(boxKey)
   }
 
   /** Valid epochs that no other valid one has seen. */
