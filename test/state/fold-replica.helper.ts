@@ -50,8 +50,8 @@ export type ReplicaEvent =
 
 export class FoldReplica {
   readonly base = new MemoryBase()
-  readonly store: Overlay
-  readonly fold: Fold
+  store: Overlay
+  fold: Fold
   readonly vault: Vault
   readonly events: ReplicaEvent[] = []
   readonly #logs = new Map<AuthorId, Applied[]>()
@@ -64,12 +64,24 @@ export class FoldReplica {
   /** Own ops that are not placed yet, by name, and what they will be. */
   readonly #pending = new Map<string, { ref: OpRef; placed: OpRef }>()
 
-  constructor(vault: Vault) {
+  /** Over memory, or over a store with a root in it. */
+  constructor(vault: Vault, store?: Overlay) {
     this.vault = vault
     this.label = vault.label
-    this.store = new Overlay(this.base, new StateMeta())
-    makeRoot(this.store, vault.root)
-    this.fold = new Fold(this.store, vault.ids, {
+    this.store = store ?? new Overlay(this.base, new StateMeta())
+    if (store === undefined) makeRoot(this.store, vault.root)
+    this.fold = this.#newFold()
+  }
+
+  /** Goes on over another store, which knows as much. */
+  reopen(store: Overlay): void {
+    this.place()
+    this.store = store
+    this.fold = this.#newFold()
+  }
+
+  #newFold(): Fold {
+    return new Fold(this.store, this.vault.ids, {
       standing: (author, seq) => standingOf(this.#standing)(author, seq),
       label: (author) => this.label(author),
       history: (record) => (this.#histories.get(record.node) ?? []).toReversed(),
