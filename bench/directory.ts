@@ -147,19 +147,22 @@ function listAll(): number {
 
 let grown = 0
 for (const count of steps) {
-  const { makeUs, remoteUs } = await grow(grown, count)
+  const before = grown
+  const { makeUs, remoteUs } = await grow(before, count)
   grown = count
   let listed = 0
   const listUs = each(count, () => void (listed = listAll()))
   const lookupUs = each(SAMPLE, () => {
     for (const i of sampled(count)) tree.lookupNode(big, nameOf(i))
   })
-  const conflicted = sampled(count).map((i) => i - (i % CONFLICT_EVERY))
+  // those before have been renamed
+  const fresh = sampled(count).filter((i) => i >= before + CONFLICT_EVERY)
+  const conflicted = fresh.map((i) => i - (i % CONFLICT_EVERY))
   const unique = [...new Set(conflicted)].slice(0, 200)
   const touchUs = each(unique.length, () => {
     for (const i of unique) tree.rename(big, nameOf(i), big, `moved-${count}-${i}` as Name)
   })
-  const plain = sampled(count).filter((i) => i % CONFLICT_EVERY !== 0).slice(0, 1000)
+  const plain = fresh.filter((i) => i % CONFLICT_EVERY !== 0).slice(0, 1000)
   const renameUs = each(plain.length, () => {
     for (const i of plain) tree.rename(big, nameOf(i), big, `renamed-${count}-${i}` as Name)
   })
