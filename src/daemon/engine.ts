@@ -31,7 +31,9 @@ import { decodeResume, encodeResume, settledMarks } from '../vault/journal-repla
 import type { Resume } from '../vault/journal-replay.ts'
 import type { LiveTree } from '../vault/live-tree.ts'
 import { DirectoryLock } from '../vault/lock.ts'
+import type { Ino } from '../vault/buffers.ts'
 import { JOURNAL_START } from '../vault/ports.ts'
+import type { LogPort } from '../vault/ports.ts'
 import { knowsControl, vaultMembers } from '../vault/members-view.ts'
 import { settle } from '../vault/rebuild.ts'
 import { SystemClock, SystemRandom } from './clock.ts'
@@ -55,6 +57,8 @@ export interface EngineOptions {
   config: Pick<Config, 'dirtyBytesMax' | 'cleanBytesMax'>
   readOnly: boolean
   log: Log
+  /** The ops logs of the vault's devices; none: this device is alone, and publishes nothing. */
+  logs?: LogPort
 }
 
 /** What opening had to do. */
@@ -328,6 +332,8 @@ function openCore(options: EngineOptions, stored: Stored): Promise<EngineCore> {
     owner: { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 },
     pause: () => pause(),
     readOnly: options.readOnly,
+    logs: options.logs,
+    isOpen: (ino) => stored.buffers.openCount(ino as Ino) > 0,
     loose: ({ position, payload }) => {
       const { id, location } = loose.open(position, payload)
       index.chunks.put(id, location)
