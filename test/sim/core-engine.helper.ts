@@ -112,6 +112,10 @@ export class CoreEngine implements SimEngine {
     return this.core.control(ops)
   }
 
+  get mayWrite(): boolean {
+    return this.core.mayWrite
+  }
+
   get ownLength(): number {
     return this.core.applier.length(this.author)
   }

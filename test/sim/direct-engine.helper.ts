@@ -189,6 +189,10 @@ export class DirectEngine implements SimEngine {
     this.store.release()
   }
 
+  get mayWrite(): boolean {
+    return !this.#cuts.has(this.author)
+  }
+
   get ownLength(): number {
     return this.applied(this.author)
   }

@@ -20,6 +20,8 @@ export interface SimEngine {
   /** Applies what can be applied; publishes what is durable. */
   pump(): Promise<void>
   checkpoint(): Promise<void>
+  /** False when it knows that its changes count for nothing. */
+  readonly mayWrite: boolean
   /** Own batches in the journal. */
   readonly ownLength: number
   /** Batches applied, of each author. */

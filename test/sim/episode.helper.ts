@@ -146,7 +146,8 @@ class Episode {
       world.check()
     }
     await this.#settle()
-    checkNothingLost(world, await checkEqual(world))
+    const shown = await checkEqual(world)
+    if (!world.ledger.hasVoid) checkNothingLost(world, shown)
     await checkNaive(world, world.honest[0] as SimDevice)
     const last = this.#random.int(0, world.honest.length)
     await checkRebuild(world, world.honest[last] as SimDevice)
@@ -242,7 +243,7 @@ class Episode {
 
   /** One call of a program, or the next one of a script that is under way. */
   #call(device: SimDevice, step: Step, random: SeededRandom): void {
-    if (!device.isOnline) return
+    if (!device.isOnline || !device.live.mayWrite) return
     if (device.scripts.length > 0 && random.chance(0.5)) {
       const at = random.int(0, device.scripts.length)
       const script = device.scripts[at]
@@ -280,8 +281,8 @@ class Episode {
     const engine = first.live as DirectEngine
     engine.cut(target.author, length, step.kind === 'cut' ? 'cut' : 'void')
     target.isOutcast = true
-    world.ledger.drop((intent) => intent.device === target.index)
     world.ledger.clouded = true
+    if (step.kind === 'void') world.ledger.hasVoid = true
   }
 
   /** A liar appends something to its log. */

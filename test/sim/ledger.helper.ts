@@ -18,6 +18,8 @@ export interface Intent {
 export class Ledger {
   /** Changes of an outcast took part: tokens may have gone with them. */
   clouded = false
+  /** A batch was declared void: files made in it are gone, whatever others wrote into them. */
+  hasVoid = false
   #intents: Intent[] = []
   readonly #queued = new Map<number, UserOperation[]>()
 
@@ -66,16 +68,26 @@ export class Ledger {
     }
   }
 
-  /** Forgets everything one device meant: its changes count for nothing. */
-  drop(matches: (intent: Intent) => boolean): void {
-    this.#intents = this.#intents.filter((intent) => !matches(intent))
-  }
-
-  /** Tokens that must be visible. */
-  expected(): Set<string> {
+  /**
+   * Tokens that must be visible. What an outcast meant counts for nothing; but whoever replaced
+   * what an outcast wrote has replaced what that stood for, too.
+   */
+  expected(isOutcast: (device: number) => boolean): Set<string> {
     const made = new Set<string>()
-    for (const intent of this.#intents) for (const token of intent.made) made.add(token)
-    for (const intent of this.#intents) for (const token of intent.killed) made.delete(token)
+    const stoodFor = new Map<string, string[]>()
+    for (const intent of this.#intents) {
+      if (!isOutcast(intent.device)) for (const token of intent.made) made.add(token)
+      else for (const token of intent.made) stoodFor.set(token, intent.killed)
+    }
+    for (const intent of this.#intents) {
+      if (isOutcast(intent.device)) continue
+      const killed = [...intent.killed]
+      for (const token of killed) {
+        made.delete(token)
+        killed.push(...(stoodFor.get(token) ?? []))
+        stoodFor.delete(token)
+      }
+    }
     return made
   }
 

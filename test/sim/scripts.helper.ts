@@ -113,8 +113,9 @@ function* removeBelow(actor: Actor, at: Ino): Script {
   for (const { name: entry, ino, kind } of left) {
     if (!isAlive(actor, at)) return
     if (kind === KIND_DIRECTORY) yield* removeBelow(actor, ino)
-    if (!isAlive(actor, at) || actor.lookup(at, entry)?.ino !== ino) continue
-    const isEmpty = kind !== KIND_DIRECTORY || actor.node(ino).entryCount === 0
+    const now = isAlive(actor, at) ? actor.lookup(at, entry) : undefined
+    if (now === undefined) continue
+    const isEmpty = now.kind !== KIND_DIRECTORY || actor.node(now.ino).entryCount === 0
     if (isEmpty) actor.unlink(at, entry)
     if (actor.random.chance(0.3)) yield
   }
