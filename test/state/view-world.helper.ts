@@ -44,6 +44,7 @@ export class Device {
   standing: (author: AuthorId, seq: number) => Standing = () => 'valid'
   readonly #world: World
   readonly #histories = new Map<NodeId, HistoryOp[]>()
+  readonly #events: { batch: TestBatch; facts: Facts }[] = []
   #last: HlcTime = { ms: 0, counter: 0 }
   #mint = 0
   #now = 0
@@ -209,11 +210,13 @@ export class Device {
     this.apply(batch)
   }
 
-  apply({ author, seq, time, vv, ops, follow }: TestBatch): void {
+  apply(batch: TestBatch, replayed?: Facts): void {
+    const { author, seq, time, vv, ops, follow } = batch
     const own = author === this.author
-    const facts = new Facts(++this.#now, 0)
+    const facts = replayed ?? new Facts(++this.#now, 0)
     facts.opCount = ops.length
     if (own && follow) facts.kind = FACTS_FOLLOW
+    this.#events.push({ batch, facts })
     const refs = ops.map((_, index): OpRef => ({ ...time, author, seq, index, order: 0 }))
     const seen = (ref: OpRef) => (
       ref.seq < (vv.get(ref.author) ?? 0) || (ref.author === author && ref.seq === seq)
@@ -237,6 +240,30 @@ export class Device {
       ops.some(({ ref }) => ref.author === author && ref.seq >= from) ? [node] : []
     ))
     this.fold.recompute(nodes, new Facts(++this.#now, 0))
+  }
+
+  /** The same device once more, from its batches and local facts, with nothing open. */
+  replay(): Device {
+    const again = new Device(this.#world, this.author)
+    for (const { batch, facts } of this.#events) {
+      const { kind, sec, nsec, values } = facts
+      again.apply(batch, Facts.replaying(kind, sec, nsec, [...values]))
+    }
+    return again
+  }
+
+  /** Paths with their inos and cookies. */
+  inos(): string[] {
+    const lines: string[] = []
+    const walk = (directory: NodeRecord, path: string) => {
+      for (const { name, ino, cookie } of this.list(directory)) {
+        lines.push(`${path}/${name} ${ino} ${cookie}`)
+        const record = this.store.node(ino)!
+        if (record.isDirectory) walk(record, `${path}/${name}`)
+      }
+    }
+    walk(this.store.node(1)!, '')
+    return lines
   }
 
   relabel(): void {

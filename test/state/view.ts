@@ -440,6 +440,7 @@ t.test('unions', (t) => {
     c.moveOne(lone, 'd/e', 'f')
     world.sync()
     t.strictSame(b.names('d/e/f'), ['all', `all (conflict ${DATE} one)`, 'e', 'one', 'two'])
+    for (const device of world.devices) t.strictSame(device.replay().inos(), device.inos())
     t.end()
   })
   t.test('a dead member lives by what is in it', (t) => {
@@ -487,6 +488,7 @@ t.test('inodes that are open here', (t) => {
   a.remove('ordinary')
   t.strictSame(a.told, [], 'own changes are known')
   world.sync()
+  t.strictSame(a.replay().inos(), a.inos(), 'a rebuild knows which inode was detached')
   t.end()
 })
 
