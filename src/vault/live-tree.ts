@@ -23,7 +23,7 @@ import { Fold } from '../state/fold.ts'
 import type { Entry, LinkRecord } from '../state/records.ts'
 import { NodeRecord, ROOT_INO } from '../state/records.ts'
 import { seenHeads } from '../state/registers.ts'
-import type { PlacedGroup, Store } from '../state/store.ts'
+import type { Store } from '../state/store.ts'
 import { assert, must } from '../util/assert.ts'
 import { equalBytes } from '../util/bytes.ts'
 import {
@@ -42,14 +42,14 @@ import { TreeConflicts } from './tree-conflicts.ts'
 import type {
   ConflictChoice, ConflictPage, ConflictPlace, Resolution, TreeConflict,
 } from './tree-conflicts.ts'
+import type { Draft } from './tree-normalise.ts'
+import { findNode } from './tree-normalise.ts'
 import {
-  Draft, conflictOf, conflictOfEntry, findNode, membersOf, normalise,
-} from './tree-normalise.ts'
-import {
-  attrDifference, attrOps, attrsOf, firstAttrs, isNothingNew, linkAt, moveOp, nodeInfoOf,
+  attrDifference, attrOps, attrsOf, firstAttrs, isNothingNew, linkAt, nodeInfoOf,
   putOfContent, recordedOwner, removeOps, xattrOf,
 } from './tree-records.ts'
 import type { Owner } from './tree-records.ts'
+import { TreeTouch } from './tree-touch.ts'
 
 /** The queue of operations that wait for a commit (vault/committer.ts). */
 export interface OperationQueue {
@@ -89,6 +89,7 @@ export class LiveTree implements Tree {
   /** Inodes without a name. */
   readonly #locals = new Map<number, LocalInode>()
   readonly #conflicts: TreeConflicts
+  readonly #touch: TreeTouch
   readonly #blocked: BlockedRenames
   #unsealed: UnsealedContent | undefined
   #order = 0
@@ -102,11 +103,11 @@ export class LiveTree implements Tree {
     this.#owner = options.owner
     this.#fold = options.fold ?? new Fold(options.store, options.ids, LONE_CONTEXT)
     this.#blocked = new BlockedRenames(options.store, options.queue, options.clock)
-    this.#conflicts = new TreeConflicts({
-      ...options,
-      newRef: () => this.#newRef(),
-      run: (draft) => this.#runDraft(draft),
-    })
+    const { store, ids, author } = options
+    const newRef = (): OpRef => this.#newRef()
+    const run = (draft: Draft): void => this.#runDraft(draft)
+    this.#touch = new TreeTouch({ store, ids, author, newRef, run })
+    this.#conflicts = new TreeConflicts({ store, ids, author, newRef, run })
   }
 
   /** Who knows about content that is not sealed yet; set once, before the first rename. */
@@ -193,7 +194,7 @@ export class LiveTree implements Tree {
     const directory = this.#record(parent)
     const local = this.#locals.get(ino)
     if (local !== undefined) return this.#nameLocal(local, directory, name)
-    const record = this.#readyToLink(ino)
+    const record = this.#touch.readyToLink(ino)
     const mint = this.#store.meta.nextMint++
     const link = this.#ids.link(this.#author, mint, record.node)
     const op: Op = { kind: 'link', mint, link, node: record.node, parent: directory.node, name }
@@ -202,24 +203,24 @@ export class LiveTree implements Tree {
   }
 
   unlink(parent: Ino, name: Name): { ino: Ino; orphan: boolean } {
-    const record = this.#toTouch(parent, name)
+    const record = this.#touch.toTouch(parent, name)
     assert(record.entryCount === 0, 'unlink: the directory is not empty')
     const { ino } = record
     const facts = this.#now()
     const orphan = asOrphan(record, parent, facts)
-    this.#run(this.#removesOf(record, parent, name), facts)
+    this.#run(this.#touch.removesOf(record, parent, name), facts)
     return { ino: ino as Ino, orphan: this.#keepOrphan(ino, orphan) }
   }
 
   rename(
     parent: Ino, name: Name, newParent: Ino, newName: Name,
   ): { replaced: Ino | undefined; orphan: boolean } {
-    let source = this.#toTouch(parent, name)
+    let source = this.#touch.toTouch(parent, name)
     if (this.#store.entry(newParent, newName) === undefined) {
-      this.#run(this.#movesOf(source, parent, name, newParent, newName), this.#now())
+      this.#run(this.#touch.movesOf(source, parent, name, newParent, newName), this.#now())
       return { replaced: undefined, orphan: false }
     }
-    const target = this.#toTouch(newParent, newName)
+    const target = this.#touch.toTouch(newParent, newName)
     source = this.#record(this.#entry(parent, name).ino)
     assert(target.ino !== source.ino, 'rename: both names are of one inode')
     const { ino } = target
@@ -229,8 +230,8 @@ export class LiveTree implements Tree {
       this.#replaceContent(source, linkAt(source, parent, name), target, facts)
     } else {
       assert(target.entryCount === 0, 'rename: the directory is not empty')
-      const removes = this.#removesOf(target, newParent, newName)
-      const ops = [...removes, ...this.#movesOf(source, parent, name, newParent, newName)]
+      const removes = this.#touch.removesOf(target, newParent, newName)
+      const ops = [...removes, ...this.#touch.movesOf(source, parent, name, newParent, newName)]
       if (!this.#isUnsealed(source)) this.#run(ops, facts)
       else this.#runWaiting(source.ino as Ino, [putOfContent(source, source), ...ops], facts)
     }
@@ -239,12 +240,12 @@ export class LiveTree implements Tree {
 
   exchange(parent: Ino, name: Name, newParent: Ino, newName: Name): void {
     if (this.#entry(parent, name).ino === this.#entry(newParent, newName).ino) return
-    this.#toTouch(parent, name)
-    const second = this.#toTouch(newParent, newName)
+    this.#touch.toTouch(parent, name)
+    const second = this.#touch.toTouch(newParent, newName)
     const first = this.#record(this.#entry(parent, name).ino)
     this.#run([
-      ...this.#movesOf(first, parent, name, newParent, newName),
-      ...this.#movesOf(second, newParent, newName, parent, name),
+      ...this.#touch.movesOf(first, parent, name, newParent, newName),
+      ...this.#touch.movesOf(second, newParent, newName, parent, name),
     ], this.#now())
   }
 
@@ -265,7 +266,7 @@ export class LiveTree implements Tree {
     let record = local?.record ?? this.#record(ino)
     const facts = mask & ATTR_CTIME ? new Facts(attr.ctimeSec, attr.ctimeNsec) : this.#now()
     const changes = this.#changesOf(record, mask, attr)
-    if (changes.length > 0 && local === undefined) record = this.#realRecord(ino)
+    if (changes.length > 0 && local === undefined) record = this.#touch.realRecord(ino)
     if (mask & ATTR_ATIME) {
       facts.kind = FACTS_TIMES
       facts.values.push(ino, attr.atimeSec, attr.atimeNsec)
@@ -273,7 +274,7 @@ export class LiveTree implements Tree {
       facts.kind = FACTS_TIMES
       facts.values.push(ino)
     }
-    if (local === undefined) this.#run(this.#attrsOf(record, changes), facts)
+    if (local === undefined) this.#run(this.#touch.attrsOf(record, changes), facts)
     else changeLocal(local.record, changes, facts, this.#newRef())
   }
 
@@ -287,7 +288,7 @@ export class LiveTree implements Tree {
     if (isSame) return
     const changes: AttrChange[] = [{ key: ATTR_KEY_XATTR, name, value }]
     if (local !== undefined) changeLocal(local.record, changes, this.#now(), this.#newRef())
-    else this.#run(this.#attrsOf(this.#realRecord(ino), changes), this.#now())
+    else this.#run(this.#touch.attrsOf(this.#touch.realRecord(ino), changes), this.#now())
   }
 
   put(ino: Ino, content: Content, attr: Attr): void {
@@ -311,7 +312,7 @@ export class LiveTree implements Tree {
     const { sizeBytes, mtimeSec, mtimeNsec } = attr
     const put = { sizeBytes, mtimeSec, mtimeNsec, content }
     if (isNothingNew(record, put)) return
-    const now = this.#underOwnName(record)
+    const now = this.#touch.underOwnName(record)
     const op: Op = { kind: 'put', node: now.node, base: seenHeads(now), ...put }
     this.#run([op], new Facts(attr.ctimeSec, attr.ctimeNsec))
   }
@@ -372,113 +373,6 @@ export class LiveTree implements Tree {
 
   #runDraft({ ops, refs }: Draft): void {
     if (ops.length > 0) this.#runWith(ops, refs, this.#now(), true)
-  }
-
-  /** Makes every item of a conflict real. */
-  #normalise(group: PlacedGroup): void {
-    const draft = new Draft(() => this.#newRef())
-    const copies = { store: this.#store, ids: this.#ids, author: this.#author }
-    normalise(draft, copies, group)
-    this.#runDraft(draft)
-  }
-
-  /** The node of an entry that is about to be renamed, removed or replaced. */
-  #toTouch(parent: Ino, name: Name): NodeRecord {
-    const conflict = conflictOfEntry(this.#store, this.#entry(parent, name))
-    if (conflict !== undefined) this.#normalise(conflict)
-    this.#settleSkips(parent, name)
-    this.#settleVanishing(parent)
-    return this.#record(this.#entry(parent, name).ino)
-  }
-
-  /** A removed directory is shown for what is in it, and goes with its last entry: then its own
-   *  name is free. */
-  #settleVanishing(dir: number): void {
-    if (dir === ROOT_INO) return
-    const directory = this.#record(dir)
-    const link = directory.onlyLink
-    if (directory.entryCount !== 1 || link === undefined) return
-    const isDead = membersOf(this.#store, directory).every((member) => (
-      member.links.every((one) => one.heads.length === 0)
-    ))
-    if (!isDead) return
-    const { shownParent, shownName } = link
-    const conflict = conflictOfEntry(this.#store, this.#entry(shownParent, shownName))
-    if (conflict !== undefined) this.#normalise(conflict)
-    this.#settleSkips(shownParent, shownName)
-    this.#settleVanishing(shownParent)
-  }
-
-  /** Conflicts that passed this name over would take it as soon as it is free. */
-  #settleSkips(dir: number, name: Name): void {
-    if (this.#record(dir).skipCount === 0) return
-    for (const passed of [...this.#store.skips(dir, name)]) {
-      const group = this.#store.group(dir, passed)
-      if (group !== undefined) this.#normalise({ dir, name: passed, group })
-    }
-  }
-
-  /**
-   * The node that gets one more name: its conflict copies would follow a smaller link id, and a
-   * name that only somebody's change has brought back would go when there is another one.
-   */
-  #readyToLink(ino: number): NodeRecord {
-    let record = this.#realRecord(ino)
-    if (record.grouped && record.heads.length > 1) {
-      for (const { link } of record.links) {
-        const shown = record.links.find((one) => one.link === link)
-        const conflict = shown?.shown === true
-          ? conflictOf(this.#store, record, shown) : undefined
-        if (conflict !== undefined) this.#normalise(conflict)
-        record = this.#record(ino)
-      }
-    }
-    const revived = record.links.find((one) => one.shown && one.heads.length === 0)
-    if (revived === undefined) return record
-    const directory = this.#record(revived.shownParent)
-    this.#run([moveOp(revived, directory, revived.shownName)], this.#now())
-    return this.#record(ino)
-  }
-
-  /** The record, of a node that ops have made. */
-  #realRecord(ino: number): NodeRecord {
-    const record = this.#record(ino)
-    return record.virtualOf === '' ? record : this.#underOwnName(record)
-  }
-
-  /** The record, once no link of it is shown under a conflict name. */
-  #underOwnName(record: NodeRecord): NodeRecord {
-    const { ino } = record
-    let now = record
-    for (const { link } of record.links) {
-      const shown = now.links.find((one) => one.link === link)
-      if (shown?.shown !== true || shown.shownName === shown.name) continue
-      const conflict = conflictOf(this.#store, now, shown)
-      if (conflict !== undefined) this.#normalise(conflict)
-      now = this.#record(ino)
-    }
-    return now
-  }
-
-  #removesOf(record: NodeRecord, parent: number, name: Name): Op[] {
-    if (record.members.length === 0) return removeOps(record, linkAt(record, parent, name))
-    return membersOf(this.#store, record).flatMap((member) => (
-      removeOps(member, must(member.links[0], 'a directory has a link'))
-    ))
-  }
-
-  #movesOf(
-    record: NodeRecord, parent: number, name: Name, newParent: number, newName: Name,
-  ): Op[] {
-    const there = this.#record(newParent)
-    if (record.members.length === 0) return [moveOp(linkAt(record, parent, name), there, newName)]
-    return membersOf(this.#store, record).map((member) => (
-      moveOp(must(member.links[0], 'a directory has a link'), there, newName)
-    ))
-  }
-
-  #attrsOf(record: NodeRecord, changes: AttrChange[]): Op[] {
-    return membersOf(this.#store, record).flatMap((member) => attrOps(member, changes))
   }
 
   /** What a detached inode was written goes beside what others wrote. */
