@@ -19,7 +19,8 @@ const LISTED_MAX = 10_000
 export async function run(context: Context): Promise<undefined> {
   const listed = await withRunningDaemon(context.paths, async (client) => {
     const all: Listed[] = []
-    for (const { vault, path } of await mountedVaults(await client.status(), context.arguments[0])) {
+    const chosen = await mountedVaults(await client.status(), context.arguments[0])
+    for (const { vault, path } of chosen) {
       all.push(await list(client, vault, path))
     }
     return all

@@ -19,7 +19,8 @@ const SENTENCES: Record<string, string> = {
 export async function run(context: Context): Promise<undefined> {
   const results = await withRunningDaemon(context.paths, async (client) => {
     const all: { directory: string; lines: string[]; result: NamesResult }[] = []
-    for (const { vault, path } of await mountedVaults(await client.status(), context.arguments[0])) {
+    const chosen = await mountedVaults(await client.status(), context.arguments[0])
+    for (const { vault, path } of chosen) {
       const result = await client.names(vault.id, { path })
       const lines = result.findings.map(({ path: at, problem, other }) => {
         const more = other === undefined ? '' : ` ${other}`

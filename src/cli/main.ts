@@ -44,7 +44,8 @@ function addCommand(program: Command, spec: CommandSpec): void {
     const group = parent.commands.find((command) => command.name() === word)
     parent = group ?? addGroup(parent, word)
   }
-  const command = newCommand(parent.command(leaf, { isDefault: spec.isDefault === true })).summary(spec.summary)
+  const isDefault = spec.isDefault === true
+  const command = newCommand(parent.command(leaf, { isDefault })).summary(spec.summary)
   command.description(spec.description ?? `${spec.summary}.`)
   if (spec.alias !== undefined) command.alias(spec.alias)
   for (const { name, required, summary } of spec.arguments) {

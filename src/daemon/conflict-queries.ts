@@ -104,7 +104,8 @@ function choiceOf(keep: string): ConflictChoice {
   if (keep === 'mine' || keep === 'theirs' || keep === 'both') return keep
   const number = Number(keep)
   if (Number.isSafeInteger(number) && number > 0) return number
-  throw new LatticeError('usage', `${keep} is no choice`, { hint: 'mine, theirs, both, or a number' })
+  const hint = 'mine, theirs, both, or a number'
+  throw new LatticeError('usage', `${keep} is no choice`, { hint })
 }
 
 function encodePlace(place: ConflictPlace): string {
