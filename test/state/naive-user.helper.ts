@@ -203,10 +203,10 @@ export class NaiveUser {
   /** rename(2): true when the target takes the source's ino (rename over, one link each). */
   rename(at: ViewDirectory, name: Name, to: ViewDirectory, newName: Name, time: number): boolean {
     const source = this.entry(at, name)
-    const target = this.entry(to, newName)
     if (source === undefined) return false
     this.normalise(at, source)
-    if (target !== undefined) this.normalise(to, target)
+    const target = this.entry(this.again(to), newName)
+    if (target !== undefined) this.normalise(this.again(to), target)
     this.#keepNames(at, name)
     const from = this.entry(this.again(at), name)
     const over = this.entry(this.again(to), newName)
