@@ -61,7 +61,7 @@ const randomNames = ['randomBytes', 'randomFill', 'randomFillSync', 'randomInt',
 const timeGlobals = ['Date', 'setTimeout', 'setInterval', 'setImmediate', 'performance', 'crypto']
 const timeModules = ['timers', 'timers/promises', 'perf_hooks']
 
-// ---- and no disk, network or process of their own, but for the adapters that stand among them ----
+// and no disk, network or process of their own, but for the adapters that stand among them
 
 const system = 'disk, network and processes come in through ports: a seed must replay everything'
 const systemModules = [

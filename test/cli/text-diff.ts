@@ -8,7 +8,8 @@ const diff = (one: string, other: string) => (
 )
 
 t.test('texts, line by line', (t) => {
-  t.same(diff('one\ntwo\n', 'one\n2\n'), ['--- a', '+++ b', '@@ -1,2 +1,2 @@', ' one', '-two', '+2'])
+  const lines = ['--- a', '+++ b', '@@ -1,2 +1,2 @@', ' one', '-two', '+2']
+  t.same(diff('one\ntwo\n', 'one\n2\n'), lines)
   t.same(diff('', 'new\n').slice(0, 2), ['--- a', '+++ b'])
   t.end()
 })

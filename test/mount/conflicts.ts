@@ -46,8 +46,9 @@ class Device {
 
   save(name: string, text: string): void {
     const { tree } = this.engine
+    const at = [tree.root, name as Name] as const
     const init = { kind: KIND_FILE, mode: 0o644, uid: 0, gid: 0, rdev: 0, target: '' } as const
-    const node = tree.lookupNode(tree.root, name as Name) ?? tree.make(tree.root, name as Name, init)
+    const node = tree.lookupNode(...at) ?? tree.make(...at, init)
     const bytes = Buffer.from(text)
     const attr = { ...node.attr, sizeBytes: bytes.length, mtimeNsec: node.attr.mtimeNsec + 1 }
     tree.put(node.ino, { kind: 'inline', bytes }, attr)
@@ -107,8 +108,8 @@ t.test('what two devices did at once, mounted', { skip }, async (t) => {
   t.not(label, '', 'the copy is named by its device')
   t.equal(readdirSync(mount).length, 5)
   t.same(copy('new'), [`new (conflict ${day} ${label}).txt`])
-  const contents = ['new.txt', ...copy('new')].map((name) => readFileSync(join(mount, name), 'utf8'))
-  t.same(contents.toSorted(), ['first', 'second'])
+  const read = (name: string) => readFileSync(join(mount, name), 'utf8')
+  t.same(['new.txt', ...copy('new')].map(read).toSorted(), ['first', 'second'])
 
   const { members: listed } = (await instance.json<{
     vaults: { members: { label: string; role: string; self: boolean }[] }[]
@@ -133,7 +134,7 @@ t.test('what two devices did at once, mounted', { skip }, async (t) => {
   t.equal((await resolve('kept.txt', '--keep', 'mine')).code, 4)
   t.equal((await resolve('new.txt')).code, 2)
   t.match((await resolve('notes.txt', '--keep', 'theirs')).stdout, /kept/)
-  t.equal(readFileSync(join(mount, 'notes.txt'), 'utf8'), 'a\nfrom the second\n')
+  t.equal(read('notes.txt'), 'a\nfrom the second\n')
   t.same(copy('notes'), [], 'the kernel hears of it')
   // what ordinary programs do decides, too
   await instance.sh(`rm 'new (conflict ${day} ${label}).txt'`, mount)
@@ -141,7 +142,7 @@ t.test('what two devices did at once, mounted', { skip }, async (t) => {
   await instance.umount(mount)
   await instance.mount()
   t.same(readdirSync(mount).toSorted(), ['kept.txt', 'new.txt', 'notes.txt'])
-  t.equal(readFileSync(join(mount, 'notes.txt'), 'utf8'), 'a\nfrom the second\n')
+  t.equal(read('notes.txt'), 'a\nfrom the second\n')
   t.match(await instance.ok('check', '--read-data', mount), /no errors found/)
   await instance.umount(mount)
 })
