@@ -12,7 +12,7 @@
 // One batch, or one user operation, is applied as a whole: first the records, then the view once.
 
 import type { Ids } from '../ops/ids.ts'
-import type { LinkId, NodeId, Op, OpRef } from '../ops/types.ts'
+import type { NodeId, Op, OpRef } from '../ops/types.ts'
 import { KIND_DIRECTORY } from '../ops/types.ts'
 import { must } from '../util/assert.ts'
 import { FACTS_FOLLOW, FACTS_NAMED, FACTS_TIMES } from './facts.ts'
@@ -44,6 +44,7 @@ export class Fold {
   /** The root's times are those of the first operation in the vault. */
   #rootUntimed: boolean
 
+  /** Without `ids` and `context`: for a vault that only this device changes. */
   constructor(store: Store, ids?: Ids, context: FoldContext = LONE_CONTEXT) {
     this.#store = store
     this.#pass = new FoldPass(store, ids, context)
@@ -255,9 +256,4 @@ export function makeRoot(store: Store, node: NodeId): void {
   root.mode = ROOT_MODE
   store.show(root)
   store.meta.directories = 1
-}
-
-/** Of a node's first link. */
-export function firstLink(node: NodeId): LinkId {
-  return node as string as LinkId
 }
