@@ -103,8 +103,12 @@ export class MembersFold {
 
   /** A phrase, what it certified, and its successor. False when it has been a phrase before. */
   #introduce(phrase: Phrase): boolean {
-    if (this.phrases.some((other) => equalBytes(other.signKey, phrase.signKey))) return false
-    const certified = readCertificates(phrase, this.records, this.#vaultId)
+    const isPhrase = (signKey: Uint8Array): boolean => (
+      this.phrases.some((other) => equalBytes(other.signKey, signKey))
+    )
+    if (isPhrase(phrase.signKey)) return false
+    const isTaken = (key: Uint8Array): boolean => isPhrase(key) || equalBytes(key, phrase.signKey)
+    const certified = readCertificates(phrase, this.records, this.#vaultId, isTaken)
     const { sees } = this.ledger.rules
     const replaces = (other: Phrase): boolean => (
       phrase.record !== undefined && phrase.generation === 0 && other.signKey !== phrase.signKey &&
@@ -114,6 +118,7 @@ export class MembersFold {
     const entry: PhraseEntry = { ...phrase, serialMax, successor: undefined, replaces }
     const at = this.phrases.push(entry) - 1
     for (const record of certified.replaced) this.fates.set(record, 'phrase-replaced')
+    for (const record of certified.known) this.fates.set(record, 'phrase-known')
     for (const record of certified.carriers) this.fates.set(record, 'valid')
     const granter: Seniority = { rank: OWNER, path: phrase.prefix }
     for (const { record, device, path } of certified.owners) {
@@ -124,8 +129,7 @@ export class MembersFold {
     const { prefix, generation } = phrase
     const successor = { signKey, boxKey, prefix, generation: generation + 1, record }
     this.phrases[at] = { ...entry, successor }
-    if (!this.#introduce(successor)) this.fates.set(record, 'phrase-known')
-    return true
+    return this.#introduce(successor)
   }
 
   #visit(office: Office): void {

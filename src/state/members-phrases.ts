@@ -49,6 +49,8 @@ export interface Certified {
   carriers: ControlRecord[]
   /** Valid signatures beyond the phrase's replacement. */
   replaced: ControlRecord[]
+  /** Valid signatures for a successor that has been a phrase already. */
+  known: ControlRecord[]
   serialMax: number
 }
 
@@ -82,12 +84,17 @@ export function certify(
   return { ...certificate, signature: new Uint8Array(sign(bytes, secretKey)) }
 }
 
-/** Reads all certificates of `phrase` among the records. */
+/**
+ * Reads all certificates of `phrase` among the records. `isPhrase`: whether a key is one of a phrase
+ * already, this one included; such a one is no successor.
+ */
 export function readCertificates(
   phrase: Phrase, records: readonly ControlRecord[], vaultId: Uint8Array,
+  isPhrase: (signKey: Uint8Array) => boolean,
 ): Certified {
   const owners: Signed[] = []
   const nexts: Signed[] = []
+  const known: ControlRecord[] = []
   for (const record of records) {
     const claim = claimOf(record)
     if (claim === undefined || !equalBytes(claim.certificate.phrase, phrase.signKey)) continue
@@ -96,9 +103,10 @@ export function readCertificates(
     if (!verify(bytes, certificate.signature, phrase.signKey)) continue
     const signed = { record, serial: certificate.serial, signKey, boxKey }
     if (use === 'phrase-owner') owners.push(signed)
+    else if (isPhrase(signKey)) known.push(record)
     else nexts.push(signed)
   }
-  return sortCertificates(phrase, owners, nexts)
+  return { ...sortCertificates(phrase, owners, nexts), known }
 }
 
 function claimOf({ op }: ControlRecord): {
@@ -114,7 +122,9 @@ function claimOf({ op }: ControlRecord): {
   return { certificate, use: 'phrase-next', signKey, boxKey }
 }
 
-function sortCertificates(phrase: Phrase, owners: Signed[], nexts: Signed[]): Certified {
+function sortCertificates(
+  phrase: Phrase, owners: Signed[], nexts: Signed[],
+): Omit<Certified, 'known'> {
   const next = nexts.toSorted(compareSigned)[0]
   const last = next?.serial ?? Infinity
   const isNext = (signed: Signed): boolean => (
@@ -123,7 +133,7 @@ function sortCertificates(phrase: Phrase, owners: Signed[], nexts: Signed[]): Ce
   )
   const isCut = (signed: Signed): boolean => !isNext(signed) && signed.serial >= last
   const seen = new Set<string>()
-  const certified: Certified = {
+  const certified: Omit<Certified, 'known'> = {
     owners: [], next, carriers: [], replaced: [], serialMax: 0,
   }
   for (const signed of [...owners, ...nexts].toSorted(compareSigned)) {

@@ -198,6 +198,19 @@ export const MEMBER_CASES: readonly MemberCase[] = [
     more: (_s, m) => [[m.phrases().length, 1]],
   },
   {
+    what: 'a phrase is no successor of itself, nor one before it',
+    play: (s) => {
+      const next = s.newPhrase()
+      s.do('a', s.replacePhrase(s.phrase, 1))
+      s.do('a', s.replacePhrase(next, 2))
+      s.do('a', s.replacePhrase(s.phrase, 1, next))
+      s.do('n', s.certified('n', 1))
+    },
+    roles: 'n owner, a owner',
+    voids: ['a1.0 policy phrase-known', 'a3.0 policy phrase-known'],
+    more: (_s, m) => [[m.phrases().length, 1]],
+  },
+  {
     what: 'an owner replaces the phrase without it: it ranks behind that owner, and the old one goes on',
     play: (s) => {
       owners(s)
