@@ -40,6 +40,8 @@ export class Actor {
   readonly #label: string
   #tokens = 0
   readonly checksListings: boolean
+  /** Sometimes several devices write the same content. */
+  sharesTokens = true
 
   /** `label` makes this actor's tokens unlike all others. */
   constructor(
@@ -57,7 +59,7 @@ export class Actor {
   }
 
   newToken(): string {
-    if (this.random.chance(0.06)) return `${SHARED} ${this.random.int(0, 3)}`
+    if (this.sharesTokens && this.random.chance(0.06)) return `${SHARED} ${this.random.int(0, 3)}`
     return `${this.#label}.${++this.#tokens}`
   }
 

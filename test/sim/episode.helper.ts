@@ -14,6 +14,7 @@ import { TRUE_RULES } from './direct-engine.helper.ts'
 import type { DirectEngine, DirectRules } from './direct-engine.helper.ts'
 import { DirectStorage, directAuthor } from './direct-storage.helper.ts'
 import { learn, lie } from './liar.helper.ts'
+import { changeMembers, mintWhereNeeded } from './membership.helper.ts'
 import { EMPTY_HASH } from './logs.helper.ts'
 import { PERFECT } from './network.helper.ts'
 import {
@@ -147,7 +148,7 @@ class Episode {
     }
     await this.#settle()
     const shown = await checkEqual(world)
-    if (!world.ledger.hasVoid) checkNothingLost(world, shown)
+    if (!world.ledger.hasVoid) await checkNothingLost(world, shown)
     await checkNaive(world, world.honest[0] as SimDevice)
     const last = this.#random.int(0, world.honest.length)
     await checkRebuild(world, world.honest[last] as SimDevice)
@@ -231,14 +232,25 @@ class Episode {
         return
       case 'cut':
       case 'void':
-        this.#cut(device, step, random)
+        if (this.#plan.profile.engine === 'direct') this.#cut(device, step, random)
+        else this.#mayFail(device, changeMembers(world, device, step.kind, random))
+        return
+      case 'remove':
+      case 'rotate':
+      case 'role':
+      case 'add':
+      case 'readmit':
+        this.#mayFail(device, changeMembers(world, device, step.kind, random))
         return
       default:
     }
   }
 
   #actor(device: SimDevice, step: Step, random: SeededRandom): Actor {
-    return new Actor(device, this.#world.ledger, random, `s${step.index}`)
+    const actor = new Actor(device, this.#world.ledger, random, `s${step.index}`)
+    const { cut, remove } = this.#plan.profile.weights
+    actor.sharesTokens = cut === undefined && remove === undefined
+    return actor
   }
 
   /** One call of a program, or the next one of a script that is under way. */
@@ -324,6 +336,7 @@ class Episode {
           device.pumpSoon()
         }
       }
+      if (round < 30) void mintWhereNeeded(world).catch((error: unknown) => world.fail(error))
       await world.runUntil(scheduler.nowMs + 2000)
       world.check()
       if (round > 0 && isSettled(world)) return

@@ -1,7 +1,9 @@
 // The oracles at quiescence: what must hold once every honest device has heard everything.
+import type { AuthorId } from '../../src/ops/types.ts'
 import type { SimDevice } from './device.helper.ts'
 import { foldNaively } from '../state/naive-model.helper.ts'
 import { viewNaively } from '../state/naive-view.helper.ts'
+import { checkSecrecy, noteOutcasts } from './membership.helper.ts'
 import { difference, naiveLines, showView, treeLines } from './view.helper.ts'
 import type { Shown } from './view.helper.ts'
 import { Violation, promise } from './violation.helper.ts'
@@ -9,6 +11,7 @@ import type { World } from './world.helper.ts'
 
 /** All honest devices hold and apply the same; nothing waits that could go on. */
 export function isSettled(world: World): boolean {
+  noteOutcasts(world)
   const first = world.honest[0]
   if (first === undefined) return true
   const hasLiar = world.devices.some((device) => device.isLiar)
@@ -16,8 +19,9 @@ export function isSettled(world: World): boolean {
     if (device.engine === undefined) return false
     if (!hasLiar && device.live.waiting().length > 0) return false
   }
-  const outcasts = new Set(world.devices.filter((one) => one.isLiar).map((one) => one.author))
+  const outcasts = new Set(world.devices.filter((one) => one.isOutcast).map((one) => one.author))
   const authors = new Set(world.honest.flatMap((device) => device.logs.authors()))
+  if (world.plan.profile.engine === 'direct' && !hasLiar) outcasts.clear()
   for (const author of authors) {
     const length = first.logs.length(author)
     const hash = first.logs.hashAt(author, length)
@@ -62,7 +66,9 @@ export async function checkEqual(world: World): Promise<Shown> {
 /** The device shows what the naive model makes of the same batches. */
 export async function checkNaive(world: World, device: SimDevice): Promise<void> {
   const input = await world.scheduler.drive(device.live.naive(), 'the batches')
-  const view = viewNaively(foldNaively(input.batches, input), input)
+  const model = foldNaively(input.batches, input)
+  await checkSecrecy(world, model)
+  const view = viewNaively(model, input)
   const should = naiveLines(view)
   const is = treeLines(device.tree)
   promise(should.join('\n') === is.join('\n'), 'the naive model agrees', () => (
@@ -71,9 +77,12 @@ export async function checkNaive(world: World, device: SimDevice): Promise<void>
 }
 
 /** Every content that nobody meant to be gone is shown under some path. */
-export function checkNothingLost(world: World, shown: Shown): void {
-  const isOutcast = (index: number): boolean => world.devices[index]?.isOutcast === true
-  for (const token of world.ledger.expected(isOutcast)) {
+export async function checkNothingLost(world: World, shown: Shown): Promise<void> {
+  for (const device of world.devices) world.ledger.find(device.index)
+  const { live } = world.honest[0] as SimDevice
+  const { standing } = await world.scheduler.drive(live.naive(), 'the batches')
+  const counts = (author: AuthorId, seq: number): boolean => standing(author, seq) === 'valid'
+  for (const token of world.ledger.expected(counts)) {
     promise(shown.tokens.has(token), 'nothing is lost', () => (
       `"${token}" was written, nobody removed or replaced it, and no path shows it`
     ))

@@ -42,6 +42,13 @@ export const PROFILES: readonly Profile[] = [
     share: 1, emptyChance: 0.1,
   },
   {
+    name: 'members', engine: 'core', devices: [3, 5], steps: 200, faults: LAN, skewChance: 0.2,
+    weights: {
+      ...WORK, ...SPLITS, kill: 0.4, remove: 0.7, role: 0.5, rotate: 0.7, readmit: 0.5, void: 0.2,
+    },
+    share: 2, emptyChance: 0.2,
+  },
+  {
     name: 'core-liar', engine: 'core', devices: [3, 4], steps: 200, faults: LAN, skewChance: 0.1,
     weights: { ...WORK, ...SPLITS, kill: 0.3 }, hasLiar: true,
     share: 1, emptyChance: 0,

@@ -130,9 +130,15 @@ export interface SimEpoch extends EpochSeal {
 /** All epochs of one world, by hex id. */
 export class SimEpochs {
   readonly #epochs = new Map<string, SimEpoch>()
+  readonly #parents = new Map<string, string[]>()
 
-  add(epochId: Uint8Array, label: string, holders: Iterable<AuthorId>): void {
+  /** Whoever has an epoch opens its parents, too: the chain under H_e. */
+  add(
+    epochId: Uint8Array, label: string, holders: readonly AuthorId[], parents: string[] = [],
+  ): void {
     const hex = toHex(epochId)
+    for (const parent of parents) this.#open(parent, holders)
+    this.#parents.set(hex, parents)
     this.#epochs.set(hex, {
       hex, epochId, holders: new Set(holders),
       opKey: fixedKey(`op ${label}`), controlKey: fixedKey(`control ${label}`),
@@ -141,6 +147,11 @@ export class SimEpochs {
 
   get(hex: string): SimEpoch | undefined {
     return this.#epochs.get(hex)
+  }
+
+  #open(hex: string, holders: readonly AuthorId[]): void {
+    for (const holder of holders) this.#epochs.get(hex)?.holders.add(holder)
+    for (const parent of this.#parents.get(hex) ?? []) this.#open(parent, holders)
   }
 }
 
