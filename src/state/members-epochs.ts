@@ -80,17 +80,13 @@ export class MembersEpochs {
 
   /** Whether `a` is an ancestor of `b`, going by the parents that their ops name. */
   precedes(a: string, b: string): boolean {
-    return this.#ancestorsOf(b).has(a)
+    return this.#fold.ledger.rules.precedes(a, this.#ancestorsOf(b))
   }
 
   /** The valid epochs that no valid one has seen, the most senior minter's first. */
   heads(): EpochInfo[] {
-    return this.#heads((epoch) => epoch.isValid)
-  }
-
-  #heads(counts: (epoch: Epoch) => boolean): Epoch[] {
     const { sees, compareOffices } = this.#fold.ledger.rules
-    const all = [...this.#epochs.values()].filter(counts)
+    const all = [...this.#epochs.values()].filter((epoch) => epoch.isValid)
     const isHead = (epoch: Epoch): boolean => (
       !all.some((other) => other !== epoch && sees(other.record, epoch.record))
     )
@@ -113,13 +109,16 @@ export class MembersEpochs {
     return undefined
   }
 
-  /** Whether somebody should mint an epoch, and who: the most senior device that may. */
-  rotation(): Rotation {
+  /**
+   * Whether somebody should mint an epoch, and who: the most senior device that may. `under`: what
+   * toSealUnder() gave, if it was asked.
+   */
+  rotation(under?: string): Rotation {
     const reasons: Rotation['reasons'] = []
     const heads = this.heads()
     const current = heads[0]
     if (heads.length > 1) reasons.push('heads')
-    if (this.#heads(() => true).some((epoch) => !epoch.isValid)) reasons.push('none-valid')
+    if (under !== undefined && this.#epochs.get(under)?.isValid === false) reasons.push('invalid')
     if (current !== undefined) {
       const holders = this.#holders(current.epochId)
       if (this.#hasStranger(holders)) reasons.push('recipient')
@@ -155,7 +154,7 @@ export class MembersEpochs {
     const office = this.#fold.offices.get(epoch.record)
     if (!epoch.isValid || epoch.record.op.kind !== 'epoch' || office === undefined) return
     const reason = this.#reasonAgainst(id, epoch.record, epoch.record.op, office)
-    if (reason === undefined) return
+    if (reason === undefined || !this.#fold.ledger.rules.voidsEpoch(reason)) return
     this.#epochs.set(id, { ...epoch, isValid: false })
     this.#fold.fates.set(epoch.record, reason)
   }

@@ -108,7 +108,9 @@ export class MembersFold {
     )
     if (isPhrase(phrase.signKey)) return false
     const isTaken = (key: Uint8Array): boolean => isPhrase(key) || equalBytes(key, phrase.signKey)
-    const certified = readCertificates(phrase, this.records, this.#vaultId, isTaken)
+    const certified = readCertificates(
+      phrase, this.records, this.#vaultId, isTaken, this.ledger.rules,
+    )
     const { sees } = this.ledger.rules
     const replaces = (other: Phrase): boolean => (
       phrase.record !== undefined && phrase.generation === 0 && other.signKey !== phrase.signKey &&
@@ -173,7 +175,7 @@ export class MembersFold {
     const rank = rankOf(op.role)
     if (!this.ledger.rules.mayGrant(rank, office)) return 'above-own-role'
     const grants = this.ledger.grants.get(op.device) ?? []
-    if (grants.some(({ how }) => how !== 'raise')) return 'device-known'
+    if (this.ledger.rules.isKnown(grants)) return 'device-known'
     const reason = op.code === undefined ? undefined : this.#redeem(record, op, op.code)
     if (reason !== undefined) return reason
     const path = pathBelow(office, record)
@@ -184,7 +186,7 @@ export class MembersFold {
   #redeem(record: ControlRecord, op: AddOp, code: Uint8Array): VoidReason | undefined {
     const same = this.invites.filter((invite) => equalBytes(invite.code, code))
     const own = same.find(({ by, role }) => by === record.ref.author && role === op.role)
-    if (own === undefined) return 'invite-missing'
+    if (own === undefined) return this.ledger.rules.needsInvite ? 'invite-missing' : undefined
     const uses = same.reduce((sum, invite) => sum + invite.uses, 0)
     if (uses >= this.ledger.rules.usesPerCode) return 'invite-used'
     own.uses++
@@ -256,7 +258,7 @@ export class MembersFold {
       mark.log === op.mark.log && mark.length === op.mark.length &&
       !equalBytes(mark.treeHash, op.mark.treeHash)
     ))
-    if (isOther) return 'fork-decided'
+    if (isOther && !this.ledger.rules.picksAgain) return 'fork-decided'
     this.branches.push({ device: op.device, mark: op.mark, by: record.ref.author })
     return undefined
   }

@@ -13,12 +13,13 @@
  *   'lattice/0/phrase-next':  keys of the next phrase (Ed25519, X25519)
  */
 
-import { sign, verify } from '../crypto/sign.ts'
+import { sign } from '../crypto/sign.ts'
 import { AUTHOR_BYTES } from '../ops/bounds.ts'
 import type { Certificate, ControlRecord } from '../ops/control-types.ts'
 import { SERIAL_MAX } from '../ops/control-types.ts'
 import { compareRefs } from '../ops/order.ts'
 import type { AuthorId } from '../ops/types.ts'
+import type { MemberRules } from './members-rules.ts'
 import { compareBytes, concatBytes, equalBytes, readU32, utf8, writeU32 } from '../util/bytes.ts'
 
 export type CertificateUse = 'phrase-owner' | 'phrase-next'
@@ -91,6 +92,7 @@ export function certify(
 export function readCertificates(
   phrase: Phrase, records: readonly ControlRecord[], vaultId: Uint8Array,
   isPhrase: (signKey: Uint8Array) => boolean,
+  rules: Pick<MemberRules, 'verifies' | 'isReplaced'>,
 ): Certified {
   const owners: Signed[] = []
   const nexts: Signed[] = []
@@ -100,13 +102,13 @@ export function readCertificates(
     if (claim === undefined || !equalBytes(claim.certificate.phrase, phrase.signKey)) continue
     const { certificate, use, signKey, boxKey } = claim
     const bytes = certificateBytes(use, vaultId, certificate, signKey, boxKey)
-    if (!verify(bytes, certificate.signature, phrase.signKey)) continue
+    if (!rules.verifies(bytes, certificate.signature, phrase.signKey)) continue
     const signed = { record, serial: certificate.serial, signKey, boxKey }
     if (use === 'phrase-owner') owners.push(signed)
     else if (isPhrase(signKey)) known.push(record)
     else nexts.push(signed)
   }
-  return { ...sortCertificates(phrase, owners, nexts), known }
+  return { ...sortCertificates(phrase, owners, nexts, rules), known }
 }
 
 function claimOf({ op }: ControlRecord): {
@@ -123,7 +125,7 @@ function claimOf({ op }: ControlRecord): {
 }
 
 function sortCertificates(
-  phrase: Phrase, owners: Signed[], nexts: Signed[],
+  phrase: Phrase, owners: Signed[], nexts: Signed[], rules: Pick<MemberRules, 'isReplaced'>,
 ): Omit<Certified, 'known'> {
   const next = nexts.toSorted(compareSigned)[0]
   const last = next?.serial ?? Infinity
@@ -131,7 +133,9 @@ function sortCertificates(
     next !== undefined && nexts.includes(signed) && signed.serial === next.serial &&
     equalBytes(signed.signKey, next.signKey) && equalBytes(signed.boxKey, next.boxKey)
   )
-  const isCut = (signed: Signed): boolean => !isNext(signed) && signed.serial >= last
+  const isCut = (signed: Signed): boolean => (
+    !isNext(signed) && rules.isReplaced(signed.serial, last)
+  )
   const seen = new Set<string>()
   const certified: Omit<Certified, 'known'> = {
     owners: [], next, carriers: [], replaced: [], serialMax: 0,

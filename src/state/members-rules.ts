@@ -7,9 +7,11 @@
  * office, then sequence and index of the granting op; the genesis has [1], phrases [0, …].
  */
 
+import { verify } from '../crypto/sign.ts'
 import type { ControlKind, ControlRecord } from '../ops/control-types.ts'
 import { rankOf } from '../ops/control-types.ts'
 import type { AuthorId } from '../ops/types.ts'
+import type { VoidReason } from './members-types.ts'
 
 /** Role and path alone, by which offices are compared. */
 export interface Seniority { readonly rank: number; readonly path: readonly number[] }
@@ -59,6 +61,20 @@ export interface MemberRules {
   sees(record: ControlRecord, other: ControlRecord): boolean
   /** How often one invite's code may be redeemed. */
   usesPerCode: number
+  /** Whether an add needs the invite whose code it names to be its author's, for the same role. */
+  needsInvite: boolean
+  /** Whether a device with these grants may be added no more. */
+  isKnown(grants: readonly Grant[]): boolean
+  /** Whether a branch may be picked when another one of the same length was. */
+  picksAgain: boolean
+  /** Whether a certificate counts: its signature. */
+  verifies(message: Uint8Array, signature: Uint8Array, key: Uint8Array): boolean
+  /** Whether a certificate counts: its number and that of the phrase's successor. */
+  isReplaced(serial: number, successor: number): boolean
+  /** Whether an epoch is void for this reason. */
+  voidsEpoch(reason: VoidReason): boolean
+  /** Whether one epoch comes before another: its ancestors, by the parents that ops name. */
+  precedes(id: string, ancestors: ReadonlySet<string>): boolean
   /** From this rank on data counts. */
   dataRank: number
   /** From this rank on, critical ops that are not known stop others. */
@@ -100,6 +116,13 @@ export const MEMBER_RULES: MemberRules = Object.freeze({
   ),
   sees,
   usesPerCode: 1,
+  needsInvite: true,
+  isKnown: (grants: readonly Grant[]) => grants.some(({ how }) => how !== 'raise'),
+  picksAgain: false,
+  verifies: verify,
+  isReplaced: (serial: number, successor: number) => serial >= successor,
+  voidsEpoch: () => true,
+  precedes: (id: string, ancestors: ReadonlySet<string>) => ancestors.has(id),
   dataRank: rankOf('writer'),
   requireRank: rankOf('admin'),
 })

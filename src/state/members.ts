@@ -175,8 +175,9 @@ export class Members {
     return this.#epochs.toSealUnder(hasKeys, floor)
   }
 
-  rotation(): Rotation {
-    return this.#epochs.rotation()
+  /** Whether an epoch is due, and whose it is to mint. `under`: what toSealUnder() gave. */
+  rotation(under?: string): Rotation {
+    return this.#epochs.rotation(under)
   }
 
   // ---- the rest ----

@@ -598,4 +598,75 @@ export const MEMBER_CASES: readonly MemberCase[] = [
     ],
     standing: { w0: 'valid', w1: 'valid' },
   },
+  {
+    what: 'an epoch is minted by an admin, boxed to all its seniors, on parents that it saw',
+    play: (s) => {
+      family(s)
+      const [first, all] = [s.idOf(s.genesis), ['a', 'b', 'c', 'w', 'x', 'r']]
+      s.do('w', s.epoch([first], all))
+      s.do('b', s.epoch(['00'.repeat(8)], all))
+      s.do('b', s.epoch([first], ['b', 'c', 'w', 'x', 'r']))
+      s.do('b', s.epoch([first], ['b', 'c', 'w', 'x', 'r'], ['a']))
+      s.do('b', s.epoch([first], all, [], false))
+      s.do('b', s.epoch([first], ['a', 'b']))
+    },
+    roles: 'a owner, b admin, c admin, w writer, x writer, r reader',
+    voids: [
+      'w0.0 epoch role', 'b0.0 epoch epoch-parents', 'b1.0 epoch epoch-omits-senior',
+      'b2.0 epoch epoch-omits-senior', 'b3.0 epoch epoch-omits-senior',
+    ],
+    more: (s, m) => [
+      [m.currentEpoch(), s.idOf(s.records.at(-1)!)], [m.rotation().reasons, ['missing']],
+      [m.precedes(s.idOf(s.genesis), m.currentEpoch()), true],
+      [m.precedes(m.currentEpoch(), s.idOf(s.genesis)), false],
+    ],
+  },
+  {
+    what: 'an epoch boxed to a device whose removal it saw, or beyond its role, is none',
+    play: (s) => {
+      family(s)
+      s.do('a', s.add('z', 'blind'))
+      const [first, all] = [s.idOf(s.genesis), ['a', 'b', 'c', 'x', 'r']]
+      s.sync('b', 'a')
+      s.do('c', s.remove('w'))
+      s.do('b', s.epoch([first], [...all, 'w'], ['z']))
+      s.sync('b', 'c')
+      s.do('b', s.epoch([first], [...all, 'w'], ['z']))
+      s.do('b', s.epoch([first], [...all, 'z']))
+    },
+    roles: 'a owner, b admin, c admin, x writer, r reader, z blind, w -0',
+    voids: ['b1.0 epoch epoch-recipient', 'b2.0 epoch epoch-recipient'],
+    more: (s, m) => [
+      [m.currentEpoch(), s.idOf(s.records.at(-3)!)], [m.rotation().reasons, ['recipient']],
+      [s.nameOf(m.rotation().minter!), 'a'],
+    ],
+  },
+  {
+    what: 'of concurrent epochs that of the most senior seals, until a joint one; a senior report voids',
+    play: (s) => {
+      family(s)
+      const [first, all] = [s.idOf(s.genesis), ['a', 'b', 'c', 'w', 'x', 'r']]
+      const one = s.do('c', s.epoch([first], all))
+      s.do('b', s.epoch([first], all))
+      const epochId = new Uint8Array(Buffer.from(s.idOf(one), 'hex'))
+      s.sync('x', 'c')
+      s.do('x', { kind: 'deviceInfo', info: 'bad-epoch', epochId })
+      s.do('c', s.epoch([s.idOf(one)], all))
+      const last = new Uint8Array(Buffer.from(s.idOf(s.records.at(-1)!), 'hex'))
+      s.sync('a', 'c')
+      s.do('a', { kind: 'deviceInfo', info: 'bad-epoch', epochId: last })
+    },
+    roles: 'a owner, b admin, c admin, w writer, x writer, r reader',
+    voids: ['c1.0 epoch epoch-reported'],
+    more: (s, m) => [
+      [m.currentEpoch(), s.idOf(s.records.find(({ ref }) => ref.author === s.author('b'))!)],
+      [m.epochHeads().length, 2], [m.epochs().length, 4],
+      [m.precedes(s.idOf(s.genesis), m.epochs().at(-1)!.epochId), true],
+      [m.rotation().reasons, ['heads']],
+      [m.rotation(m.epochs().at(-1)!.epochId).reasons, ['heads', 'invalid']],
+      [m.toSealUnder(() => true, [m.epochs().at(-1)!.epochId]), m.currentEpoch()],
+      [m.toSealUnder((id) => id !== m.currentEpoch(), [m.epochs().at(-1)!.epochId]),
+        m.epochs().at(-1)!.epochId],
+    ],
+  },
 ]
