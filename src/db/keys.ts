@@ -6,9 +6,9 @@
 //   inode   1 ‖ ino 8                       sealed: pointer to the entry, or the record
 //   entry   2 ‖ directory ino 8 ‖ cookie 8  sealed: name, ino, kind [, the record]
 //   name    3 ‖ directory ino 8 ‖ hash 16   clear: cookie 8
-//   node    4 ‖ node id without kind 15     clear: ino 8
-//   link    5 ‖ link id without kind 15     clear: node id 16
-//   hidden  6 ‖ node id without kind 15     sealed: the record
+//   node    4 ‖ hash 16                     clear: ino 8
+//   link    5 ‖ hash 16                     clear: node id 16
+//   hidden  6 ‖ hash 16                     sealed: the record
 //   chunk   7 ‖ hash 16                     sealed: location
 //   group   8 ‖ directory ino 8 ‖ hash 16   sealed: name, claims, what is shown, names passed over
 //   skip    9 ‖ directory ino 8 ‖ hash 16   sealed: names of the groups that passed this one over
@@ -17,7 +17,7 @@
 //   control 12 ‖ author 4 ‖ sequence 8      sealed: the batch
 //
 // An author is its number in this device's table (state/author-table.ts). Hashes are BLAKE2b-128
-// keyed for this index only: of directory ino 8 ‖ name, and of a chunk id.
+// keyed for this index only: of directory ino 8 ‖ name, of a node or link id, and of a chunk id.
 
 import { blake2bKeyedInto } from '../crypto/hash.ts'
 import type { OpRef } from '../ops/types.ts'
@@ -84,11 +84,14 @@ export class IndexKeys {
     return key
   }
 
-  /** Of a node or link id, 16 bytes as latin1: its kind stays out of the clear. */
+  /** Of a node or link id, 16 bytes as latin1: hashed, since its first byte tells its kind, and
+   *  strangers may make ids that differ in nothing else. */
   id(table: number, id: string): Buffer {
-    const key = Buffer.allocUnsafe(16)
-    key.write(id, 0, 'latin1')
+    const key = Buffer.allocUnsafe(17)
     key[0] = table
+    this.#input.write(id, 0, 'latin1')
+    blake2bKeyedInto(this.#hash, this.#hashKey, this.#input.subarray(0, id.length))
+    this.#hash.copy(key, 1)
     return key
   }
 
