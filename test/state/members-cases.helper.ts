@@ -365,6 +365,20 @@ export const MEMBER_CASES: readonly MemberCase[] = [
     more: (s, m) => [[m.breaks(s.author('r')), [0, 2]]],
   },
   {
+    what: 'who was added by a junior and raised by a senior keeps what it had before',
+    play: (s) => {
+      family(s)
+      s.do('b', s.add('q', 'writer'))
+      s.sync('a', 'b')
+      s.do('a', s.role('q', 'admin', 'raise', 2))
+    },
+    roles: 'a owner, b admin, c admin, q admin, w writer, x writer, r reader',
+    standing: { q0: 'valid', q2: 'valid' },
+    more: (s, m) => [
+      [m.roleAt(s.author('q'), 1), 'writer'], [m.roleAt(s.author('q'), 2), 'admin'],
+    ],
+  },
+  {
     what: 'promoted and demoted concurrently: the demotion counts, until a promotion that saw it',
     play: (s) => {
       owners(s)
