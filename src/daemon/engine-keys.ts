@@ -4,19 +4,19 @@
 import { bundleKey, deriveKey, opKey } from '../crypto/kdf.ts'
 import { wipe } from '../crypto/secret.ts'
 import type { Secret } from '../crypto/secret.ts'
-import { currentEpoch, isBlind } from '../crypto/vault-keys.ts'
+import { currentEpoch, isBlind, makeCurrent, putEpoch } from '../crypto/vault-keys.ts'
 import type { VaultKeys } from '../crypto/vault-keys.ts'
 import type { SealKeys } from '../chunks/seal-protocol.ts'
 import { Ids } from '../ops/ids.ts'
 import type { AuthorId } from '../ops/types.ts'
 import { must } from '../util/assert.ts'
-import { toHex } from '../util/bytes.ts'
+import { equalBytes, toHex } from '../util/bytes.ts'
 import { LatticeError } from '../util/errors.ts'
 import { authorOf } from '../vault/create.ts'
 import type { CoreKeys } from '../vault/engine-core.ts'
-import { chooseEpoch, learnEpochs } from '../vault/epoch-learning.ts'
-import type { Learnt } from '../vault/epoch-learning.ts'
 import { VaultMembers } from '../vault/members-view.ts'
+import { learnEpochs } from '../vault/membership-epochs.ts'
+import type { Learnt } from '../vault/membership-epochs.ts'
 import type { EpochSeal, MembersView } from '../vault/ports.ts'
 
 interface Epoch {
@@ -66,8 +66,9 @@ export class EngineKeys {
     }
   }
 
-  /** Told of epochs whose keys came: the key file is to be written, and buffers and seal workers
-   *  want the bundle keys. */
+  /** Told of epochs whose keys came (they are in the vault's keys then), and of boxes that held
+   *  other keys than they should: the key file is to be written, buffers and seal workers want the
+   *  bundle keys. At the next start all of it is learnt again from the journal. */
   onLearnt: (learnt: Learnt) => void = () => undefined
 
   /** The epoch that seals now. */
@@ -121,18 +122,31 @@ export class EngineKeys {
   #learn(members: MembersView): void {
     if (!(members instanceof VaultMembers)) return
     this.#members = members
-    const learnt = learnEpochs(this.#vault, this.author, members)
-    if (learnt.came.length > 0) this.#derive()
-    chooseEpoch(this.#vault, members, [])
-    if (learnt.came.length > 0 || learnt.bad.length > 0) this.onLearnt(learnt)
+    const learnt = learnEpochs(members.members, this.#vault)
+    for (const epoch of learnt.epochs) putEpoch(this.#vault, epoch)
+    this.#derive()
+    this.#choose([])
+    if (learnt.epochs.length > 0 || learnt.bad.length > 0) this.onLearnt(learnt)
   }
 
   #toSeal(floor: () => readonly Uint8Array[]): EpochSeal {
-    const isChoice = this.#vault.epochs.length > 1 && this.#members !== undefined
-    if (isChoice && !chooseEpoch(this.#vault, must(this.#members, 'members'), floor())) {
+    if (this.#vault.epochs.length > 1 && !this.#choose(floor())) {
       throw new LatticeError('missing-key', 'no key here may seal what this device has seen')
     }
     return this.#current()
+  }
+
+  /** Makes the epoch current that should seal, of those whose keys are here. False: none may. */
+  #choose(floor: readonly Uint8Array[]): boolean {
+    const members = this.#members?.members
+    if (members?.hasGenesis !== true) return true
+    const below = floor.map((epochId) => toHex(epochId))
+    const id = members.toSealUnder((one) => this.#epochs.get(one)?.isBlind === false, below)
+    const epoch = id === undefined ? undefined : this.#epochs.get(id)
+    if (epoch === undefined) return false
+    const sealing = currentEpoch(this.#vault).epochId
+    if (!equalBytes(sealing, epoch.epochId)) makeCurrent(this.#vault, epoch.epochId)
+    return true
   }
 
   #current(): Epoch {

@@ -41,6 +41,9 @@ const EAGER_COUNT = BATCH_OPS_MAX
 const BATCH_OPS_AIM = 512
 const NO_DEPS: Batch['deps'] = []
 
+/** One is enough for all vaults of a thread: a batch is filled and sealed in one go. */
+let sharedEncoder: BatchEncoder | undefined
+
 export interface CommitterOptions {
   journal: JournalPort
   content: Pick<ContentStore, 'sync'>
@@ -91,7 +94,7 @@ interface Barrier {
 export class Committer implements JournalGate {
   readonly #options: CommitterOptions
   readonly #pending = new Pending()
-  readonly #encoder = new BatchEncoder()
+  readonly #encoder: BatchEncoder
   readonly #hlc: Hlc
   #time: HlcTime
   #nextSeq: number
@@ -119,6 +122,8 @@ export class Committer implements JournalGate {
 
   constructor(options: CommitterOptions) {
     this.#options = options
+    sharedEncoder ??= new BatchEncoder()
+    this.#encoder = sharedEncoder
     this.#hlc = new Hlc(options.lastTime)
     this.#time = options.lastTime
     this.#nextSeq = options.nextSeq

@@ -155,6 +155,7 @@ export class Device {
   readonly open = new Set<number>()
   /** Since the last start. */
   troubles: unknown[] = []
+  rootNode = rootNode
   disk: SimDisk
   index: MemoryIndex
   journal!: Journal
@@ -164,13 +165,17 @@ export class Device {
   contentSyncs = 0
   contentFails = 0
 
-  constructor(name: string, seed: number) {
-    this.author = authorNamed(name)
+  constructor(name: string, seed: number, author = authorNamed(name)) {
+    this.author = author
     this.random = new SeededRandom(seed)
     this.clock = new FakeClock(1_800_000_000_000 + this.random.int(-1e9, 1e9))
     this.logs = new MemoryLogs(this.author)
     this.disk = new SimDisk(seed)
-    this.index = new MemoryIndex({ rootNode, pause: turn })
+    this.index = this.newIndex()
+  }
+
+  newIndex(): MemoryIndex {
+    return new MemoryIndex({ rootNode: this.rootNode, pause: turn })
   }
 
   static async start(name: string, seed: number): Promise<Device> {
