@@ -7,7 +7,8 @@
 // Needs root (drop_caches, umount), gocryptfs, git, sqlite3, tar.
 
 import { execFileSync, spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, openSync, closeSync, readdirSync, writeSync } from 'node:fs'
+import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync } from 'node:fs'
+import { readdirSync, writeSync } from 'node:fs'
 import { randomFillSync } from 'node:crypto'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -38,8 +39,8 @@ const ROUNDS = Number(values.rounds)
 const SIZE_MIB = Number(values['size-mib'])
 const SMALL_COUNT = 10_000
 const CLIENT = fileURLToPath(new URL('./mount/client.mjs', import.meta.url))
-const RANDOM_FILE = '/dev/shm/lattice-bench-random'
-const TREE = fileURLToPath(new URL('../node_modules', import.meta.url))
+const RANDOM_FILE = `/dev/shm/lattice-bench-random-${process.pid}`
+const TREE_FILES_MIN = 20_000
 const REPOSITORY = fileURLToPath(new URL('..', import.meta.url))
 
 interface Sample {
@@ -100,35 +101,56 @@ const rows: Row[] = [
     run: (_, d) => shell(`git -C ${d}/clone status`),
   },
   { name: 'sqlite 2000 tx', unit: 's', run: (_, d) => shell(sqliteScript(d)) },
-  { name: 'rm -rf', unit: 's', run: (_, d) => shell(`rm -rf ${d}/node_modules ${d}/clone`) },
+  { name: 'rm -rf', unit: 's', run: (_, d) => shell(`rm -rf ${d}/tree ${d}/clone`) },
 ]
 
 function client(...args: string[]): Sample {
-  const result = spawnSync(process.execPath, [CLIENT, ...args], { encoding: 'utf8' })
+  const env = { ...process.env, LATTICE_BENCH_RANDOM: RANDOM_FILE }
+  const result = spawnSync(process.execPath, [CLIENT, ...args], { encoding: 'utf8', env })
   if (result.status !== 0) throw new Error(`${args.join(' ')}: ${result.stderr}`)
   return JSON.parse(result.stdout) as Sample
 }
 
 /** Runs a shell line, timed from outside with the children's CPU. */
 function shell(line: string): Sample {
-  const before = process.resourceUsage()
   const begin = performance.now()
   const script = `TIMEFORMAT='%U %S'; time (${line}) >/dev/null`
   const result = spawnSync('bash', ['-c', script], { encoding: 'utf8', maxBuffer: 1 << 26 })
   const seconds = (performance.now() - begin) / 1000
   if (result.status !== 0) throw new Error(`${line}: ${result.stderr}`)
   const [user, system] = result.stderr.trim().split('\n').at(-1)?.split(' ') ?? []
-  void before
   return { seconds, cpuSeconds: Number(user) + Number(system), count: 1 }
 }
 
+/**
+ * At least TREE_FILES_MIN real files: this project with its packages, but without what was built,
+ * the packages that come with Node, and where that is not enough some of ours once more.
+ */
 let archivePath = ''
 function archive(): string {
-  if (archivePath === '') {
-    archivePath = join(base, 'tree.tar')
-    execFileSync('tar', ['cf', archivePath, '-C', join(TREE, '..'), 'node_modules'])
+  if (archivePath !== '') return archivePath
+  archivePath = join(base, 'tree.tar')
+  const tree = join(base, 'tree')
+  mkdirSync(tree)
+  const parts = readdirSync(REPOSITORY).filter((name) => name !== '.git')
+  execFileSync('cp', ['-a', ...parts.map((name) => join(REPOSITORY, name)), tree])
+  execFileSync('rm', ['-rf', join(tree, 'dist'), join(tree, 'native/build')])
+  const withNode = join(process.execPath, '../../lib/node_modules')
+  if (existsSync(withNode)) execFileSync('cp', ['-a', withNode, join(tree, 'with-node')])
+  mkdirSync(join(tree, 'second'))
+  for (const name of readdirSync(join(tree, 'node_modules'))) {
+    if (filesBelow(tree) >= TREE_FILES_MIN) break
+    execFileSync('cp', ['-a', join(tree, 'node_modules', name), join(tree, 'second')])
   }
+  console.error(`the tree has ${filesBelow(tree)} files`)
+  execFileSync('tar', ['cf', archivePath, '-C', base, 'tree'])
+  execFileSync('rm', ['-rf', tree])
   return archivePath
+}
+
+function filesBelow(directory: string): number {
+  const script = 'find "$0" -type f | wc -l'
+  return Number(execFileSync('sh', ['-c', script, directory], { encoding: 'utf8' }))
 }
 
 /** A local repository with history: a bare clone of this project. */
@@ -214,6 +236,7 @@ function report(row: Row, samples: Map<string, Sample[]>): void {
 const base = mkdtempSync(join(values.dir, 'lattice-bench-'))
 const systems: System[] = []
 
+/** New for every round: what was stored once would only be recognised. */
 function prepareRandom(): void {
   const fd = openSync(RANDOM_FILE, 'w')
   const block = Buffer.alloc(16 * 1024 * 1024)
@@ -222,7 +245,6 @@ function prepareRandom(): void {
 }
 
 async function main(): Promise<void> {
-  prepareRandom()
   const selected = rows.filter(
     (row) => values.rows === '' || values.rows.split(',').includes(row.name),
   )
@@ -232,6 +254,7 @@ async function main(): Promise<void> {
   systems.push(plainSystem(base), gocryptfsSystem(base), latticeSystem(base))
   for (const system of systems) await system.mount()
   for (let round = 0; round < ROUNDS; round++) {
+    prepareRandom()
     for (const row of selected) {
       for (const system of systems) {
         const sample = await measure(system, row)

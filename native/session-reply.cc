@@ -44,6 +44,9 @@ void Session::reply(uint64_t unique, int32_t error, uint8_t* payload, size_t siz
     send(unique, EIO, nullptr, 0);
     return;
   }
+  if (held.opcode == FUSE_MKDIR) {
+    names_.made(reinterpret_cast<const fuse_entry_out*>(payload)->nodeid);
+  }
   if (send(unique, 0, payload, size) != 0) undo(held, payload, size);
 }
 
@@ -131,6 +134,7 @@ void Session::undo(const Held& held, const uint8_t* payload, size_t size) {
       if (held.opcode == FUSE_CREATE || held.opcode == kOpTmpfile) {
         config_.table->released(entry->nodeid);
       }
+      names_.forget(entry->nodeid);
       config_.table->forget(entry->nodeid, 1);
       return;
     }

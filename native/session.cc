@@ -125,6 +125,7 @@ void Session::release(size_t count) {
 }
 
 bool Session::notify(int kind, uint64_t ino, uint64_t a, uint64_t b, std::string name) {
+  names_.forget(ino);
   {
     std::lock_guard lock(held_mutex_);
     if (held_.empty()) {

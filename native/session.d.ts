@@ -111,7 +111,9 @@ export interface Session {
   /** kind 1 inval-inode(ino, offset, length) 2 inval-entry(parent, name) 3 delete(parent, child,
    * name)
    *  Written by the notify thread. A request that JavaScript took before is answered with lifetime
-   *  0 for the same ino. False when the queue is full: try again later. */
+   *  0 for the same ino, and nothing is known any more of the names in that directory: LOOKUP of a
+   *  name that a directory made in this session cannot have is answered without JavaScript. False
+   *  when the queue is full: try again later. */
   notify(kind: number, ino: number, a: number, b: number, name?: Uint8Array): boolean
   /** [requests read, answered natively, handed to JavaScript, replies, wakes, landing hits, landing
    *  misses, malformed] */

@@ -18,6 +18,7 @@
 
 #include "fuse_abi.h"
 #include "session-device.h"
+#include "session-names.h"
 #include "session-ring.h"
 #include "table.h"
 
@@ -102,6 +103,8 @@ class Session final : public Waiter, public std::enable_shared_from_this<Session
   void dispatch(size_t received);
   void dispatch_native(const Request& request);
   void hand_over(const Request& request);
+  void note_names(const Request& request);
+  void lookup(const Request& request);
   void init(const Request& request);
   void read(const Request& request);
   void write(const Request& request);
@@ -139,6 +142,7 @@ class Session final : public Waiter, public std::enable_shared_from_this<Session
   std::unordered_map<uint64_t, uint64_t> invalidated_;  // ino -> sequence at that time
   std::unordered_map<uint64_t, Parked> parked_;         // by unique
   uint64_t sequence_ = 0;
+  KnownNames names_;
 
   std::mutex events_mutex_;
   std::deque<Event> events_;

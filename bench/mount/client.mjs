@@ -8,6 +8,7 @@ import path from 'node:path'
 
 const [row, directory, ...rest] = process.argv.slice(2)
 const MIB = 1024 * 1024
+const RANDOM_FILE = process.env['LATTICE_BENCH_RANDOM']
 
 function timed(count, work) {
   const cpu = process.cpuUsage()
@@ -37,7 +38,7 @@ function* offsets(count, range) {
 
 const ROWS = {
   write(name, sizeMib) {
-    const block = fs.readFileSync('/dev/shm/lattice-bench-random')
+    const block = fs.readFileSync(RANDOM_FILE)
     const total = Number(sizeMib) * MIB
     timed(Number(sizeMib), () => {
       const fd = fs.openSync(path.join(directory, name), 'w')
@@ -65,7 +66,7 @@ const ROWS = {
     fs.closeSync(fd)
   },
   randomWrite(name, count) {
-    const block = fs.readFileSync('/dev/shm/lattice-bench-random')
+    const block = fs.readFileSync(RANDOM_FILE)
     const size = fs.statSync(path.join(directory, name)).size
     const fd = fs.openSync(path.join(directory, name), 'r+')
     timed(Number(count), () => {
@@ -79,7 +80,7 @@ const ROWS = {
     fs.closeSync(fd)
   },
   create(count) {
-    const block = fs.readFileSync('/dev/shm/lattice-bench-random')
+    const block = fs.readFileSync(RANDOM_FILE)
     for (let i = 0; i < 100; i++) fs.mkdirSync(path.join(directory, `d${i}`))
     const names = fileNames(Number(count))
     timed(names.length, () => {

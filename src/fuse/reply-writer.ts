@@ -2,7 +2,9 @@
 // the native session's reply() takes: u32 record length (8-aligned), i32 error, u64 unique,
 // payload.
 //
-// Invariant: a record is either whole or not there; begin() without end() leaves nothing behind.
+// Invariants: a record is either whole or not there; begin() without end() leaves nothing behind.
+// Records begin at multiples of eight, and so do the structures in them: integers, in the host's
+// order, are written as words, which costs a tenth of a Buffer's methods while the code is cold.
 // Not shared between sessions. Nothing is allocated per reply once the buffer has its size.
 
 import type { Attr } from '../vault/buffers.ts'
@@ -22,7 +24,8 @@ export interface EntryReply {
 
 export class ReplyWriter {
   readonly #lifetimeSec: number
-  #bytes = Buffer.alloc(INITIAL_BYTES)
+  #bytes = Buffer.from(new ArrayBuffer(INITIAL_BYTES))
+  #words = new Uint32Array(this.#bytes.buffer)
   #used = 0
   #start = 0
   #count = 0
@@ -34,6 +37,11 @@ export class ReplyWriter {
 
   get count(): number {
     return this.#count
+  }
+
+  /** Bytes of the packed records. */
+  get usedBytes(): number {
+    return this.#used
   }
 
   /** The packed records; valid until the next call of clear() and any write. */
@@ -60,16 +68,17 @@ export class ReplyWriter {
     this.#start = this.#used
     this.#reserve(RECORD_HEADER_BYTES)
     const at = this.#used
-    this.#bytes.writeInt32LE(error, at + 4)
-    this.#bytes.writeUInt32LE(uniqueLow, at + 8)
-    this.#bytes.writeUInt32LE(uniqueHigh, at + 12)
+    const i = at >>> 2
+    this.#words[i + 1] = error
+    this.#words[i + 2] = uniqueLow
+    this.#words[i + 3] = uniqueHigh
     this.#used = at + RECORD_HEADER_BYTES
   }
 
   end(): void {
     const padding = (8 - (this.#used % 8)) % 8
     // The length says where the payload ends; the next record starts at the next multiple of 8.
-    this.#bytes.writeUInt32LE(this.#used - this.#start, this.#start)
+    this.#words[this.#start >>> 2] = this.#used - this.#start
     if (padding > 0) {
       this.#reserve(padding)
       this.#bytes.fill(0, this.#used, this.#used + padding)
@@ -90,7 +99,7 @@ export class ReplyWriter {
 
   u32(value: number): void {
     this.#reserve(4)
-    this.#bytes.writeUInt32LE(value >>> 0, this.#used)
+    this.#words[this.#wordAt(this.#used)] = value
     this.#used += 4
   }
 
@@ -167,8 +176,8 @@ export class ReplyWriter {
     }
     this.#putU64(at, ino)
     this.#putU64(at + 8, cookie)
-    this.#bytes.writeUInt32LE(name.length, at + 16)
-    this.#bytes.writeUInt32LE(type, at + 20)
+    this.#words[(at + 16) >>> 2] = name.length
+    this.#words[(at + 20) >>> 2] = type
     this.#bytes.write(name, at + DIRENT_HEADER_BYTES, 'latin1')
     this.#bytes.fill(0, at + DIRENT_HEADER_BYTES + name.length, at + direntBytes)
     this.#used = at + direntBytes
@@ -185,36 +194,45 @@ export class ReplyWriter {
   }
 
   #putAttr(at: number, ino: number, attr: Attr): number {
-    const bytes = this.#bytes
+    const words = this.#words
     this.#putU64(at, ino)
     this.#putU64(at + 8, attr.sizeBytes)
     this.#putU64(at + 16, Math.ceil(attr.sizeBytes / 512))
     this.#putU64(at + 24, attr.atimeSec)
     this.#putU64(at + 32, attr.mtimeSec)
     this.#putU64(at + 40, attr.ctimeSec)
-    bytes.writeUInt32LE(attr.atimeNsec, at + 48)
-    bytes.writeUInt32LE(attr.mtimeNsec, at + 52)
-    bytes.writeUInt32LE(attr.ctimeNsec, at + 56)
-    bytes.writeUInt32LE(attr.mode, at + 60)
-    bytes.writeUInt32LE(attr.nlink, at + 64)
-    bytes.writeUInt32LE(attr.uid >>> 0, at + 68)
-    bytes.writeUInt32LE(attr.gid >>> 0, at + 72)
-    bytes.writeUInt32LE(attr.rdev >>> 0, at + 76)
-    bytes.writeUInt32LE(BLOCK_SIZE_BYTES, at + 80)
-    bytes.writeUInt32LE(0, at + 84)
+    const i = (at + 48) >>> 2
+    words[i] = attr.atimeNsec
+    words[i + 1] = attr.mtimeNsec
+    words[i + 2] = attr.ctimeNsec
+    words[i + 3] = attr.mode
+    words[i + 4] = attr.nlink
+    words[i + 5] = attr.uid
+    words[i + 6] = attr.gid
+    words[i + 7] = attr.rdev
+    words[i + 8] = BLOCK_SIZE_BYTES
+    words[i + 9] = 0
     return at + ATTR_BYTES
   }
 
   #putU64(at: number, value: number): void {
     assert(Number.isSafeInteger(value), 'a u64 beyond 2^53')
-    this.#bytes.writeUInt32LE(value >>> 0, at)
-    this.#bytes.writeInt32LE(Math.floor(value / U32) | 0, at + 4)
+    const i = this.#wordAt(at)
+    this.#words[i] = value // its low half, as any number beyond 32 bits
+    this.#words[i + 1] = Math.floor(value / U32)
+  }
+
+  #wordAt(at: number): number {
+    assert(at % 4 === 0, 'an integer behind a string')
+    return at >>> 2
   }
 
   #reserve(count: number): void {
     if (this.#used + count <= this.#bytes.length) return
-    const bigger = Buffer.alloc(Math.max(this.#bytes.length * 2, this.#used + count))
+    const wanted = Math.max(this.#bytes.length * 2, this.#used + count)
+    const bigger = Buffer.from(new ArrayBuffer((wanted + 7) & ~7))
     this.#bytes.copy(bigger, 0, 0, this.#used)
     this.#bytes = bigger
+    this.#words = new Uint32Array(bigger.buffer)
   }
 }

@@ -110,19 +110,18 @@ export class FuseSession {
   #wake(): void {
     if (this.#closed) return
     this.#takeEvents()
-    this.#fs.drainAttrs()
-    for (;;) {
-      const count = this.#native.take(this.#rows)
-      if (count === 0) break
+    // What comes while this runs wakes again.
+    let count: number
+    do {
+      count = this.#native.take(this.#rows)
       this.#fs.drainAttrs()
       for (let i = 0; i < count; i++) {
         this.#serve(this.#rows[i * 2] ?? 0, this.#rows[i * 2 + 1] ?? 0)
-        if (this.#writer.packed().length > REPLY_BATCH_BYTES) this.#send()
+        if (this.#writer.usedBytes > REPLY_BATCH_BYTES) this.#send()
       }
       this.#send()
-      this.#native.release(count)
-    }
-    this.#takeEvents()
+      if (count > 0) this.#native.release(count)
+    } while (count === REQUESTS_PER_TAKE)
   }
 
   #takeEvents(): void {

@@ -1,6 +1,6 @@
 // FileSealer: decides when dirty content is frozen, sealed and put, and does it.
 //
-//   close (flush)          final pass at once
+//   close (flush)          final pass at once; of a small file a little later, see requestLater()
 //   8 MiB dirty (full)     partial pass, no put
 //   3 s after first dirt   final pass
 //   fsync, sync            final pass, urgent; the caller waits for it
@@ -26,6 +26,15 @@ const TICK_MS = 500
 /** A small file's pass waits until its bundle is full or a tenth of a second old: many at once fill
  *  bundles, few would wait for the clock. */
 const PASSES_MAX = 256
+/** Files up to this size are sealed on the engine's thread, between the requests of whoever closed
+ *  them: while more come, they wait, as long and as many as this. */
+const LATER_MAX_BYTES = 16 * 1024
+const LATER_MAX_MS = 250
+const LATER_MAX_FILES = 512
+/** No file was closed for that long: then so many are sealed between two looks at the requests. */
+const QUIET_MS = 10
+const SLICE_FILES = 32
+const SLICE_MS = 1
 const RETRY_MIN_MS = 1000
 const RETRY_MAX_MS = 30_000
 /** Below this a partial pass could leave everything for later: chunks are at most half as long. */
@@ -51,6 +60,11 @@ export class FileSealer {
   /** Files with something dirty or unput, oldest first. */
   readonly #dirty = new Map<Ino, OpenFile>()
   #queue: OpenFile[] = []
+  /** Oldest first. */
+  #later: OpenFile[] = []
+  #laterSinceMs = 0
+  #laterTimer: Timer | undefined
+  #closings = 0
   #passes = 0
   #timer: Timer | undefined
   #refusing = false
@@ -71,6 +85,7 @@ export class FileSealer {
   close(): void {
     this.#closed = true
     this.#timer?.cancel()
+    this.#laterTimer?.cancel()
   }
 
   /** Notes that the file has something to seal or to put; its age counts from now on. */
@@ -103,6 +118,10 @@ export class FileSealer {
   request(file: OpenFile, level: SealLevel): void {
     if (file.wanted < level) file.wanted = level
     if (file.running) return
+    if (file.later) {
+      this.#later = this.#later.filter((other) => other !== file)
+      file.later = file.queued = false
+    }
     if (level === SEAL_URGENT) {
       if (file.queued) this.#queue = this.#queue.filter((other) => other !== file)
       this.#start(file)
@@ -111,6 +130,43 @@ export class FileSealer {
       this.#queue.push(file)
       this.#pump()
     }
+  }
+
+  /** A final pass of a file that was closed. A small one leaves the engine to whoever makes the next
+   *  file; when nobody has closed one for a moment, or it has waited long enough, it is sealed. */
+  requestLater(file: OpenFile): void {
+    this.#closings++
+    if (file.running || file.queued || this.#ports.buffers.dirtyBytes(file.ino) > LATER_MAX_BYTES) {
+      if (!file.later) this.request(file, SEAL_FINAL)
+      return
+    }
+    if (file.wanted < SEAL_FINAL) file.wanted = SEAL_FINAL
+    file.queued = file.later = true
+    if (this.#later.length === 0) this.#laterSinceMs = this.#ports.clock.nowMs()
+    this.#later.push(file)
+    if (this.#later.length > LATER_MAX_FILES) this.#release(1)
+    this.#armLater(QUIET_MS)
+  }
+
+  #armLater(delayMs: number): void {
+    if (this.#laterTimer !== undefined || this.#closed || this.#later.length === 0) return
+    const closings = this.#closings
+    this.#laterTimer = this.#ports.clock.setTimer(delayMs, () => {
+      this.#laterTimer = undefined
+      const waitedMs = this.#ports.clock.nowMs() - this.#laterSinceMs
+      const releases = this.#closings === closings || waitedMs > LATER_MAX_MS || waitedMs < 0
+      if (releases) this.#release(SLICE_FILES)
+      this.#armLater(releases ? SLICE_MS : QUIET_MS)
+    })
+  }
+
+  /** The oldest `count` that wait are sealed now. */
+  #release(count: number): void {
+    for (const file of this.#later.splice(0, count)) {
+      file.later = false
+      this.#queue.push(file)
+    }
+    this.#pump()
   }
 
   /** As request(), resolved when a pass that froze after this call has put; rejects with its

@@ -383,7 +383,7 @@ export class Files implements UnsealedContent, BufferEvents {
 
   flush(ino: Ino): void {
     const file = this.#files.get(ino)
-    if (file !== undefined && this.#mayPut(file)) this.#sealer.request(file, SEAL_FINAL)
+    if (file !== undefined && this.#mayPut(file)) this.#sealer.requestLater(file)
   }
 
   released(ino: Ino): void {
@@ -391,7 +391,7 @@ export class Files implements UnsealedContent, BufferEvents {
     const file = this.#files.get(ino)
     if (file === undefined) return
     // Stores through a mapping may have come after the last FLUSH.
-    if (this.#sealer.isUnsealed(file) && this.#mayPut(file)) this.#sealer.request(file, SEAL_FINAL)
+    if (this.#sealer.isUnsealed(file) && this.#mayPut(file)) this.#sealer.requestLater(file)
     else this.#maybeClose(file)
   }
 

@@ -32,6 +32,8 @@ export class OpenFile {
   wanted: SealLevel = SEAL_NONE
   running = false
   queued = false
+  /** Queued, and in no hurry: a small file that was closed. */
+  later = false
   waiters: Waiter[] = []
   /** The tree waits for this content (rename over a file): put it even without a name. */
   promised = false

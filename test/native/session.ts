@@ -139,6 +139,57 @@ void t.test('answers that the kernel remembers', async (test) => {
   await kernel.ok(OP.destroy, 0)
 })
 
+void t.test('what a new directory does not have needs no JavaScript', async (test) => {
+  const { kernel, fs } = await pair(test)
+  const u32 = (...values: number[]): Buffer => Buffer.from(Uint32Array.from(values).buffer)
+  const u64 = (value: number): Buffer => Buffer.from(BigUint64Array.of(BigInt(value)).buffer)
+  const names = (...all: string[]): Buffer => Buffer.from(all.map((name) => `${name}\0`).join(''))
+  const mkdir = async (name: string): Promise<number> => {
+    const body9 = Buffer.concat([u32(0o755, 0), names(name)])
+    return attrAt(await kernel.ok(9, 1, body9), 40).ino
+  }
+  const handed = (): number => fs.session.stats()[2]!
+  const asks = async (directory: number, name: string): Promise<boolean> => {
+    const before = handed()
+    const { error, payload } = await kernel.ask(OP.lookup, directory, body.name(name))
+    if (handed() === before) {
+      test.equal(error, 0)
+      test.equal(payload.readBigUInt64LE(0), 0n, 'a negative entry')
+      test.equal(payload.readBigUInt64LE(16), 3600n, 'that may be remembered')
+    }
+    return handed() > before
+  }
+  const dir = await mkdir('d')
+  const other = await mkdir('e')
+  test.equal(await asks(1, 'x'), true, 'nothing is known of the root')
+  test.equal(await asks(dir, 'x'), false)
+  await kernel.ok(OP.create, dir, body.create('x'))
+  test.equal(await asks(dir, 'x'), true)
+  test.equal(await asks(other, 'x'), false)
+  await kernel.ok(9, dir, Buffer.concat([u32(0o755, 0), names('made')]))
+  await kernel.ok(8, dir, Buffer.concat([u32(0o100644, 0, 0, 0), names('node')]))
+  await kernel.ok(6, dir, names('symlink', 'x'))
+  const file = attrAt(await kernel.ok(OP.lookup, dir, body.name('x')), 40).ino
+  await kernel.ok(13, dir, Buffer.concat([u64(file), names('link')]))
+  for (const name of ['made', 'node', 'symlink', 'link']) test.equal(await asks(dir, name), true)
+  await kernel.ok(12, dir, Buffer.concat([u64(other), names('x', 'moved')]))
+  await kernel.ok(45, dir, Buffer.concat([u64(other), u32(0, 0), names('node', 'moved2')]))
+  test.equal(await asks(other, 'moved'), true)
+  test.equal(await asks(other, 'moved2'), true)
+  test.equal(await asks(other, 'node'), false)
+  test.equal(await asks(dir, 'x'), true, 'a name that was there once')
+  for (const odd of ['.', '..', 'n'.repeat(256)]) test.equal(await asks(dir, odd), true)
+  const creating = kernel.ask(OP.create, other, body.create('unanswered'))
+  const early = kernel.ask(OP.lookup, other, body.name('unanswered'))
+  test.equal((await early).error, 0, 'a request on its way counts')
+  await creating
+  fs.session.notify(2, dir, 0, 0, Buffer.from('elsewhere'))
+  test.equal(await asks(dir, 'nothing'), true, 'changed past the kernel')
+  kernel.send(OP.forget, other, body.forget(1))
+  await until(() => fs.session.stats()[0]! > 0)
+  test.equal(await asks(other, 'nothing'), true, 'forgotten')
+})
+
 void t.test('attributes: times, modes, owners, sizes', async (test) => {
   const { kernel, fs } = await pair(test, { sealAfterMs: 60_000 })
   const ino = await create(kernel, 'a', 0o6755)

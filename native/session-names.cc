@@ -1,0 +1,52 @@
+// See session-names.h.
+
+#include "session-names.h"
+
+#include <functional>
+
+namespace lattice {
+
+namespace {
+
+constexpr size_t kNamesMax = 16 * 1024;  // of one directory
+constexpr size_t kHeldMax = 128 * 1024;  // about 40 bytes each
+
+uint64_t hash_of(std::string_view name) { return std::hash<std::string_view>{}(name); }
+
+}  // namespace
+
+void KnownNames::drop(std::unordered_map<uint64_t, Names>::iterator directory) {
+  held_ -= directory->second.size() + 1;
+  directories_.erase(directory);
+}
+
+void KnownNames::made(uint64_t directory) {
+  std::lock_guard lock(mutex_);
+  if (held_ >= kHeldMax) {
+    directories_.clear();
+    held_ = 0;
+  }
+  if (directories_.try_emplace(directory).second) held_++;
+}
+
+void KnownNames::add(uint64_t directory, std::string_view name) {
+  std::lock_guard lock(mutex_);
+  const auto it = directories_.find(directory);
+  if (it == directories_.end()) return;
+  if (held_ >= kHeldMax || it->second.size() >= kNamesMax) return drop(it);
+  if (it->second.insert(hash_of(name)).second) held_++;
+}
+
+void KnownNames::forget(uint64_t directory) {
+  std::lock_guard lock(mutex_);
+  const auto it = directories_.find(directory);
+  if (it != directories_.end()) drop(it);
+}
+
+bool KnownNames::lacks(uint64_t directory, std::string_view name) {
+  std::lock_guard lock(mutex_);
+  const auto it = directories_.find(directory);
+  return it != directories_.end() && it->second.count(hash_of(name)) == 0;
+}
+
+}  // namespace lattice
