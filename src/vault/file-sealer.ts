@@ -132,8 +132,9 @@ export class FileSealer {
     }
   }
 
-  /** A final pass of a file that was closed. A small one leaves the engine to whoever makes the next
-   *  file; when nobody has closed one for a moment, or it has waited long enough, it is sealed. */
+  /** A final pass of a file that was closed. A small one leaves the engine to whoever makes the
+   *  next file; when nobody has closed one for a moment, or it has waited long enough, it is
+   *  sealed. */
   requestLater(file: OpenFile): void {
     this.#closings++
     if (file.running || file.queued || this.#ports.buffers.dirtyBytes(file.ino) > LATER_MAX_BYTES) {
