@@ -9,8 +9,9 @@
 import type { AttrChange, Content, NodeId, Op, OpRef } from '../ops/types.ts'
 import type { Facts } from '../state/facts.ts'
 import type { NodeRecord } from '../state/records.ts'
-import { applyAttr, seenHeads } from '../state/registers.ts'
+import { applyAttr } from '../state/registers.ts'
 import type { Attr } from './buffers.ts'
+import { writerBase } from './tree-records.ts'
 
 export interface LocalInode {
   readonly record: NodeRecord
@@ -37,7 +38,7 @@ export function withoutName(record: NodeRecord): NodeRecord {
 /** `record` is what the inode was. */
 export function detachedFrom(record: NodeRecord, parent: number): Detached {
   const node = record.virtualOf === '' ? record.node : record.virtualOf
-  return { record: withoutName(record), parent, kind: 'detached', node, base: seenHeads(record) }
+  return { record: withoutName(record), parent, kind: 'detached', node, base: writerBase(record) }
 }
 
 export function isDetached(local: LocalInode): local is Detached {

@@ -22,7 +22,6 @@ import { LONE_CONTEXT } from '../state/fold-pass.ts'
 import { Fold } from '../state/fold.ts'
 import type { Entry, LinkRecord } from '../state/records.ts'
 import { NodeRecord, ROOT_INO } from '../state/records.ts'
-import { seenHeads } from '../state/registers.ts'
 import type { Store } from '../state/store.ts'
 import { assert, must } from '../util/assert.ts'
 import { equalBytes } from '../util/bytes.ts'
@@ -46,7 +45,7 @@ import type { Draft } from './tree-normalise.ts'
 import { findNode } from './tree-normalise.ts'
 import {
   attrDifference, attrOps, attrsOf, firstAttrs, isNothingNew, linkAt, nodeInfoOf,
-  putOfContent, recordedOwner, removeOps, xattrOf,
+  putOfContent, recordedOwner, removeOps, writerBase, xattrOf,
 } from './tree-records.ts'
 import type { Owner } from './tree-records.ts'
 import { TreeTouch } from './tree-touch.ts'
@@ -313,7 +312,7 @@ export class LiveTree implements Tree {
     const put = { sizeBytes, mtimeSec, mtimeNsec, content }
     if (isNothingNew(record, put)) return
     const now = this.#touch.underOwnName(record)
-    const op: Op = { kind: 'put', node: now.node, base: seenHeads(now), ...put }
+    const op: Op = { kind: 'put', node: now.node, base: writerBase(now), ...put }
     this.#run([op], new Facts(attr.ctimeSec, attr.ctimeNsec))
   }
 

@@ -19,8 +19,8 @@ import { must } from '../util/assert.ts'
 import { LatticeError } from '../util/errors.ts'
 import type { Ino } from './buffers.ts'
 import {
-  Draft, Removals, conflictOfEntry, duplicatesOf, findNode, linkIn, makeReal, moveTo,
-  nodeOf, nodesWithVariants, putOp, variantsOf,
+  Draft, Drafts, Removals, conflictOfEntry, duplicatesOf, findNode, linkIn, makeReal, moveTo,
+  nodeOf, nodesWithVariants, putOver, variantsOf,
 } from './tree-normalise.ts'
 
 export interface ConflictItem {
@@ -194,9 +194,9 @@ export class TreeConflicts {
       ?? kept.find((item) => mains.some((one) => one.name === item.name))
       ?? must(kept[0], 'nothing is kept')
     kept.sort((a, b) => Number(b === first) - Number(a === first))
-    const draft = new Draft(this.#options.newRef)
-    new Decision(draft, this.#options, placed, names, first.name).run()
-    this.#options.run(draft)
+    const drafts = new Drafts(this.#options.newRef, this.#store, placed.group)
+    new Decision(drafts, this.#options, placed, names, first.name).run()
+    for (const draft of drafts.list) this.#options.run(draft)
     return {
       kept: kept.map((item) => item === first ? placed.name : item.name),
       removed: items.filter((item) => !names.has(item.name)).map((item) => item.name),
@@ -220,7 +220,7 @@ export class TreeConflicts {
 
 /** The ops of one decision. */
 class Decision {
-  readonly #draft: Draft
+  readonly #drafts: Drafts
   readonly #options: TreeConflictsOptions
   readonly #placed: PlacedGroup
   readonly #kept: ReadonlySet<Name>
@@ -231,10 +231,10 @@ class Decision {
   readonly #as = new Map<NodeId, Name>()
 
   constructor(
-    draft: Draft, options: TreeConflictsOptions, placed: PlacedGroup, kept: ReadonlySet<Name>,
-    first: Name,
+    drafts: Drafts, options: TreeConflictsOptions, placed: PlacedGroup,
+    kept: ReadonlySet<Name>, first: Name,
   ) {
-    this.#draft = draft
+    this.#drafts = drafts
     this.#options = options
     this.#placed = placed
     this.#kept = kept
@@ -245,7 +245,7 @@ class Decision {
     const { store } = this.#options
     const { group } = this.#placed
     for (const record of nodesWithVariants(store, group)) this.#decideContent(record)
-    const removals = new Removals(this.#draft, this.#puts)
+    const removals = new Removals(this.#drafts, this.#puts)
     const remove = ({ node, link }: GroupClaim): void => {
       const record = nodeOf(store, node)
       removals.remove(record, linkIn(record, { link }))
@@ -271,10 +271,12 @@ class Decision {
       this.#as.set(record.node, own.name)
     }
     const chosen = must(own === undefined ? record.winner : nodeOf(store, own.node).winner, 'no head')
-    const heads = record.heads.map((head) => head.ref)
+    for (const shown of kept) {
+      if (shown === own) continue
+      makeReal(this.#drafts.for(nodeOf(store, shown.node)), this.#options, shown)
+    }
     const mtime = own === undefined ? record : chosen
-    this.#puts.set(record.node, this.#draft.add(putOp(record.node, heads, chosen, mtime)))
-    for (const shown of kept) if (shown !== own) makeReal(this.#draft, this.#options, shown)
+    this.#puts.set(record.node, putOver(this.#drafts.for(record), record, chosen, mtime))
   }
 
   /** Where a file stands for one of its variants, it takes that one's name. */
@@ -289,7 +291,8 @@ class Decision {
   /** The main stays, as what is displayed under `name`. */
   #place(claim: GroupClaim, name: Name): void {
     if (name === this.#first || name === this.#placed.name) return
-    this.#draft.add(moveTo(this.#options.store, claim, name))
+    const { store } = this.#options
+    this.#drafts.for(nodeOf(store, claim.node)).add(moveTo(store, claim, name))
   }
 }
 

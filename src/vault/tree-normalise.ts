@@ -6,7 +6,11 @@
 //   2. each node with variants here: a put of its content over all its heads; then each displayed
 //      variant becomes a file of its own (mk derived from its put, and a put)
 //   3. each main that is equal to a displayed item, and so not displayed, is removed
+//
+// All of it is one operation, unless that might not fit into a batch: then copies come before the
+// put over all heads, each step an operation of its own, and nothing is missing in between.
 
+import { REFS_PER_OP_MAX, TAGS_PER_OP_MAX } from '../ops/bounds.ts'
 import type { Ids } from '../ops/ids.ts'
 import { kindOfId } from '../ops/ids.ts'
 import type { AuthorId, Name, NodeId, Op, OpRef } from '../ops/types.ts'
@@ -18,6 +22,15 @@ import type {
 import type { PlacedGroup, Store } from '../state/store.ts'
 import { must } from '../util/assert.ts'
 import { attrsOf, removeOps } from './tree-records.ts'
+
+/** An operation of this kind is closed when it has as much; one item more must fit a batch. */
+const DRAFT_OPS_MAX = 1000
+const DRAFT_MAX_BYTES = 64 * 1024
+/** Of the ops of one item, beside its content and xattrs: ids, refs, two names. */
+const ITEM_BYTES = 800
+const CHUNK_REF_BYTES = 60
+/** Ops that a shown item may take. */
+const OPS_PER_ITEM = 4
 
 /** Ops in the making, each with the ref that names it. */
 export class Draft {
@@ -35,6 +48,50 @@ export class Draft {
     this.refs.push(ref)
     return ref
   }
+}
+
+/** Operations in the making. */
+export class Drafts {
+  readonly list: Draft[] = []
+  /** It may take more than one. */
+  readonly isLarge: boolean
+  readonly #newRef: () => OpRef
+  #lastBytes = 0
+
+  constructor(newRef: () => OpRef, store: Store, group: GroupRecord) {
+    this.#newRef = newRef
+    const items = group.shown.length + group.claims.length
+    let bytes = 0
+    for (const { node } of group.shown) bytes += itemBytes(findNode(store, node))
+    this.isLarge = OPS_PER_ITEM * items > DRAFT_OPS_MAX || bytes > DRAFT_MAX_BYTES
+  }
+
+  /** The operation that ops about this node may be added to, if they may begin a new one. */
+  for(record: NodeRecord): Draft {
+    const bytes = itemBytes(record)
+    const last = this.list[this.list.length - 1]
+    const isFull = last === undefined || (this.isLarge && (
+      last.ops.length >= DRAFT_OPS_MAX || this.#lastBytes + bytes > DRAFT_MAX_BYTES
+    ))
+    if (!isFull) {
+      this.#lastBytes += bytes
+      return last
+    }
+    const draft = new Draft(this.#newRef)
+    this.list.push(draft)
+    this.#lastBytes = bytes
+    return draft
+  }
+}
+
+/** What making a file of it takes in a batch, roughly, and rather too much. */
+function itemBytes(record: NodeRecord | undefined): number {
+  let bytes = ITEM_BYTES
+  for (const { name, value } of record?.xattrs ?? []) bytes += name.length + (value?.length ?? 0)
+  const content = record?.winner?.content
+  if (content?.kind === 'inline') bytes += content.bytes.length
+  if (content?.kind === 'refs') bytes += CHUNK_REF_BYTES * content.refs.length
+  return bytes
 }
 
 export function findNode(store: Store, node: NodeId): NodeRecord | undefined {
@@ -110,6 +167,19 @@ export function putOp(
   return { kind: 'put', node, base: [...base], sizeBytes, mtimeSec, mtimeNsec, content }
 }
 
+/** Puts content over all heads of a file. Returns the ref of the head that is left. */
+export function putOver(
+  draft: Draft, record: NodeRecord, head: ContentHead, mtime: NodeRecord | ContentHead,
+): OpRef {
+  const heads = record.heads.map(({ ref }) => ref)
+  let left = draft.add(putOp(record.node, heads.slice(0, REFS_PER_OP_MAX), head, mtime))
+  for (let from = REFS_PER_OP_MAX; from < heads.length; from += REFS_PER_OP_MAX - 1) {
+    const base = [left, ...heads.slice(from, from + REFS_PER_OP_MAX - 1)]
+    left = draft.add(putOp(record.node, base, head, mtime))
+  }
+  return left
+}
+
 export interface RealCopies {
   store: Store
   ids: Ids
@@ -134,19 +204,22 @@ export function makeReal(draft: Draft, { store, ids, author }: RealCopies, shown
     draft.add({ kind: 'mk', mint, node, ...place })
   }
   draft.add(putOp(node, [], head, head))
-  const add = [...new Set(variant.tags.map(({ tag }) => tag))]
-  if (add.length > 0) draft.add({ kind: 'tag', node, add, removeAdds: [] })
+  const tags = [...new Set(variant.tags.map(({ tag }) => tag))]
+  for (let from = 0; from < tags.length; from += TAGS_PER_OP_MAX) {
+    const add = tags.slice(from, from + TAGS_PER_OP_MAX)
+    draft.add({ kind: 'tag', node, add, removeAdds: [] })
+  }
 }
 
 /** Removals of links, each naming what is there by then. */
 export class Removals {
-  readonly #draft: Draft
+  readonly #drafts: Drafts
   readonly #gone = new Map<NodeId, string[]>()
   readonly #puts: ReadonlyMap<NodeId, OpRef>
 
-  /** `puts`: nodes whose only content head is this, by an op of the draft. */
-  constructor(draft: Draft, puts: ReadonlyMap<NodeId, OpRef>) {
-    this.#draft = draft
+  /** `puts`: nodes whose only content head is this, by an op of the drafts. */
+  constructor(drafts: Drafts, puts: ReadonlyMap<NodeId, OpRef>) {
+    this.#drafts = drafts
     this.#puts = puts
   }
 
@@ -155,28 +228,38 @@ export class Removals {
     this.#gone.set(record.node, [...gone, link.link])
     const put = this.#puts.get(record.node)
     const heads = put === undefined ? undefined : [put]
-    for (const op of removeOps(record, link, gone, heads)) this.#draft.add(op)
+    for (const op of removeOps(record, link, gone, heads)) this.#drafts.for(record).add(op)
   }
 }
 
-/** Makes every item of the group real. */
-export function normalise(draft: Draft, copies: RealCopies, { name, group }: PlacedGroup): void {
+/** Makes every item of the group real: operations to be applied one after another. */
+export function normalise(
+  newRef: () => OpRef, copies: RealCopies, { name, group }: PlacedGroup,
+): Draft[] {
   const { store } = copies
+  const drafts = new Drafts(newRef, store, group)
   for (const shown of group.shown) {
-    if (shown.kind === 'main' && shown.name !== name) draft.add(moveTo(store, shown, shown.name))
+    if (shown.kind !== 'main' || shown.name === name) continue
+    drafts.for(nodeOf(store, shown.node)).add(moveTo(store, shown, shown.name))
   }
   const puts = new Map<NodeId, OpRef>()
   for (const record of nodesWithVariants(store, group)) {
     const winner = must(record.winner, 'heads without a winner')
-    const heads = record.heads.map((head) => head.ref)
-    puts.set(record.node, draft.add(putOp(record.node, heads, winner, record)))
-    for (const shown of variantsOf(store, group, record.node)) makeReal(draft, copies, shown)
+    const put = (): unknown => (
+      puts.set(record.node, putOver(drafts.for(record), record, winner, record))
+    )
+    if (!drafts.isLarge) put()
+    for (const shown of variantsOf(store, group, record.node)) {
+      makeReal(drafts.for(nodeOf(store, shown.node)), copies, shown)
+    }
+    if (drafts.isLarge) put()
   }
-  const removals = new Removals(draft, puts)
+  const removals = new Removals(drafts, puts)
   for (const claim of duplicatesOf(group)) {
     const record = nodeOf(store, claim.node)
     removals.remove(record, linkIn(record, claim))
   }
+  return drafts.list
 }
 
 export function variantsOf(store: Store, group: GroupRecord, node: NodeId): GroupShown[] {
@@ -187,5 +270,6 @@ export function variantsOf(store: Store, group: GroupRecord, node: NodeId): Grou
 
 export function moveTo(store: Store, claim: GroupClaim, name: Name): Op {
   const link = linkIn(nodeOf(store, claim.node), claim)
-  return { kind: 'mv', link: link.link, parent: link.parent, name, prev: [...link.heads] }
+  const prev = link.heads.slice(-REFS_PER_OP_MAX)
+  return { kind: 'mv', link: link.link, parent: link.parent, name, prev }
 }

@@ -134,7 +134,8 @@ export function linkAt(record: NodeRecord, parent: number, name: Name): LinkReco
 }
 
 export function moveOp(link: LinkRecord, parent: NodeRecord, name: Name): Op {
-  return { kind: 'mv', link: link.link, parent: parent.node, name, prev: [...link.heads] }
+  const prev = link.heads.slice(-REFS_PER_OP_MAX)
+  return { kind: 'mv', link: link.link, parent: parent.node, name, prev }
 }
 
 /**
@@ -167,13 +168,18 @@ function removeParts(link: LinkRecord, prev: OpRef[], contentHeads: OpRef[]): Op
   return ops
 }
 
+/** The heads that somebody replaces who reads the file: the winner, and what is equal to it. */
+export function writerBase(record: NodeRecord): OpRef[] {
+  return seenHeads(record).slice(-REFS_PER_OP_MAX)
+}
+
 /** The content of `source`, sealed so far, as that of `target`. */
 export function putOfContent(target: NodeRecord, source: NodeRecord): Op & { kind: 'put' } {
   const winner = source.winner
   return {
     kind: 'put',
     node: target.node,
-    base: seenHeads(target),
+    base: writerBase(target),
     sizeBytes: winner?.sizeBytes ?? 0,
     mtimeSec: source.mtimeSec,
     mtimeNsec: source.mtimeNsec,

@@ -32,9 +32,8 @@ export class TreeTouch {
 
   /** Makes every item of a conflict real. */
   #normalise(group: PlacedGroup): void {
-    const draft = new Draft(this.#options.newRef)
-    normalise(draft, this.#options, group)
-    this.#options.run(draft)
+    const { newRef, run } = this.#options
+    for (const draft of normalise(newRef, this.#options, group)) run(draft)
   }
 
   /** The node of an entry that is about to be renamed, removed or replaced. */

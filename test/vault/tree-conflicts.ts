@@ -10,6 +10,7 @@ import { LmdbIndex } from '../../src/db/lmdb-index.ts'
 import { KIND_DIRECTORY } from '../../src/ops/types.ts'
 import type { Name } from '../../src/ops/types.ts'
 import type { Ino } from '../../src/vault/buffers.ts'
+import { MemoryIndex } from '../../src/vault/memory-index.ts'
 import type { ConflictPlace, TreeConflict } from '../../src/vault/tree-conflicts.ts'
 import { SeededRandom, testSeed } from '../support/random.ts'
 import { ROOT, World } from './tree-devices.helper.ts'
@@ -302,6 +303,51 @@ t.test('many conflicts, page by page', async (t) => {
   t.strictSame(found.toSorted(), Array.from({ length: 150 }, (_, i) => `n${i}`)
     .filter((_, i) => i % 3 !== 0).toSorted(), 'equal ones need no decision')
   t.strictSame(anna.tree.pathOf(anna.at('n1').ino), ['n1'])
+})
+
+t.test('more copies than an op can name, and a batch can hold', async (t) => {
+  const { world, anna, bert } = pair()
+  anna.write('f', 'before')
+  world.sync()
+  const { node } = bert.record('f')
+  const bytes = (i: number) => new Uint8Array(Buffer.from(`copy ${i}`))
+  bert.forge(Array.from({ length: 1200 }, (_, i) => ({
+    kind: 'put', node, base: [], sizeBytes: bytes(i).length, mtimeSec: 1, mtimeNsec: i,
+    content: { kind: 'inline', bytes: bytes(i) },
+  })))
+  anna.pull(bert)
+  t.equal(anna.names().length, 1201)
+  const [name] = anna.names().filter((one) => anna.read(one) === 'copy 7')
+  const { ino } = anna.at(name!)
+  anna.put(ino, 'written')
+  t.equal(anna.names().length, 1201)
+  t.equal(anna.read(name!), 'written')
+  t.equal(anna.at(name!).ino, ino)
+  t.equal(anna.tree.conflicts(undefined, 10).conflicts.length, 0, 'all are real')
+  anna.place()
+  const carl = world.add('carl', new MemoryIndex(ROOT))
+  carl.pull(anna)
+  t.strictSame(carl.view(), anna.view())
+})
+
+t.test('copies whose attributes fill a batch each', async (t) => {
+  const world = new World('anna', 'bert', 'carl')
+  const [anna, bert, carl] = world.devices as [Device, Device, Device]
+  for (const device of world.devices) device.smallBatches = true
+  const { ino } = anna.at((anna.write('f', 'before'), 'f'))
+  for (let i = 0; i < 2; i++) {
+    anna.tree.setXattr(ino, `user.${i}`, new Uint8Array(60_000).fill(i))
+  }
+  world.sync()
+  for (const device of world.devices) device.write('f', `by ${device.author}`)
+  world.sync()
+  t.equal(anna.names().length, 3)
+  anna.remove('f')
+  await agree(t, world)
+  t.equal(bert.names().length, 2)
+  for (const name of carl.names()) {
+    t.equal(carl.tree.getXattr(carl.at(name).ino, 'user.1')?.length, 60_000)
+  }
 })
 
 // ---- any of it, at random ----

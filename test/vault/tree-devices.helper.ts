@@ -1,5 +1,6 @@
 // Several devices of one vault, each a real LiveTree over the real fold and a memory store; batches
 // go from one to the other through the real codec, when the test says so.
+import { BATCH_MAX_BYTES } from '../../src/ops/bounds.ts'
 import { decodeBatch, encodeBatch } from '../../src/ops/codec.ts'
 import { Hlc, effectiveTime } from '../../src/ops/hlc.ts'
 import type { HlcTime } from '../../src/ops/hlc.ts'
@@ -34,6 +35,8 @@ export class Device {
   readonly fold: Fold
   readonly tree: LiveTree
   readonly log: Stored[] = []
+  /** Each operation is a batch. */
+  smallBatches = false
   /** Inos that are open here. */
   readonly open = new Set<number>()
   readonly detached: number[] = []
@@ -95,9 +98,25 @@ export class Device {
   place(): boolean {
     const end = this.#queue.findIndex((operation) => !operation.ready)
     const taken = this.#queue.splice(0, end < 0 ? this.#queue.length : end)
-    const ops = taken.flatMap((operation) => operation.ops)
-    if (ops.length > 0) this.#placeBatch(taken, ops)
+    for (let from = 0; from < taken.length;) {
+      const isLarge = taken.length > 100 || taken.some((operation) => operation.ops.length > 100)
+      const end = isLarge || this.smallBatches ? from + 1 : taken.length
+      const some = taken.slice(from, end)
+      const ops = some.flatMap((operation) => operation.ops)
+      if (ops.length > 0) this.#placeBatch(some, ops)
+      from = end
+    }
     return this.#queue.length === 0
+  }
+
+  /** Puts a batch into the log that this device itself does not apply. */
+  forge(ops: Batch['ops']): void {
+    const seq = this.log.length
+    const time = this.#hlc.tick(this.#nowMs())
+    const vv = new Map([...this.#applied].map(([author, log]) => [author, log.length]))
+    vv.set(this.author, seq)
+    const plain = Buffer.from(encodeBatch({ ...time, deps: [], ops }, this.author, seq))
+    this.log.push({ time, vv, plain })
   }
 
   #placeBatch(taken: UserOperation[], ops: Batch['ops']): void {
@@ -113,6 +132,7 @@ export class Device {
       .map(([author, length]) => ({ author, length, treeHash: TREE_HASH }))
       .toSorted((a, b) => (a.author < b.author ? -1 : 1))
     const plain = Buffer.from(encodeBatch({ ...time, deps, ops }, this.author, seq))
+    if (plain.length > BATCH_MAX_BYTES - 1000) throw new Error('an operation is too large')
     this.log.push({ time, vv, plain })
     this.#remember(ops, refs)
   }
