@@ -130,9 +130,15 @@ export class Members {
     })
   }
 
-  /** Branches of forked logs that were picked, the most senior's first. */
+  /**
+   * Branches of forked logs that were picked, by fork ops, then by what removals and role ops name.
+   * The first one for a log and length decides.
+   */
   get branches(): readonly Branch[] {
-    return this.#fold.branches
+    const named = this.cutoffs().flatMap(({ device, by, marks }) => (
+      marks.filter(({ length }) => length > 0).map((mark) => ({ device, mark, by }))
+    ))
+    return [...this.#fold.branches, ...named]
   }
 
   // ---- epochs ----
