@@ -8,6 +8,7 @@ import type { AuthorId, Name, Op } from '../../src/ops/types.ts'
 import type { Standing } from '../../src/state/node-history.ts'
 import type { ControlBatch } from '../../src/state/records.ts'
 import type { Attr, Ino } from '../../src/vault/buffers.ts'
+import type { StateIndex } from '../../src/vault/checkpoint.ts'
 import { EngineCore } from '../../src/vault/engine-core.ts'
 import type { EngineCoreOptions } from '../../src/vault/engine-core.ts'
 import type { LogPort, MembersView } from '../../src/vault/ports.ts'
@@ -262,7 +263,7 @@ export class Device {
   }
 
   /** The state made anew from the journal alone, on an index of its own. Not to be used on. */
-  async rebuilt(): Promise<Device> {
+  async rebuilt(index?: StateIndex): Promise<Device> {
     const twin = new Device('?', 1)
     Object.assign(twin, { author: this.author, logs: new MemoryLogs(this.author) })
     twin.keys.known.clear()
@@ -270,7 +271,8 @@ export class Device {
     twin.keys.sealing = this.keys.sealing
     twin.members = this.members
     twin.journal = this.journal
-    twin.core = await EngineCore.open({ ...twin.options(), logs: undefined, readOnly: true })
+    const options = { ...twin.options(), logs: undefined, readOnly: true }
+    twin.core = await EngineCore.open({ ...options, ...(index && { index }) })
     return twin
   }
 

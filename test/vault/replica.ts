@@ -2,8 +2,12 @@
 // what cannot be applied waits without taking memory; crashes at any step lose nothing that was
 // durable, and a rebuild from the journal comes to the same state, view and local numbers.
 // SEED=n begins there, RUNS=n worlds.
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import t from 'tap'
 import type { Test } from 'tap'
+import { LmdbIndex } from '../../src/db/lmdb-index.ts'
 import { KIND_DIRECTORY } from '../../src/ops/types.ts'
 import { SeededRandom, testSeed } from '../support/random.ts'
 import { Device, controlOp, epochNamed, heal, turn } from './cores.helper.ts'
@@ -30,6 +34,25 @@ async function same(t: Test, devices: readonly Device[], what = ''): Promise<voi
     t.same(twin.list(true), device.list(true), `${what} the rebuild has the same numbers`)
     await twin.core.checkpointer.run().catch(() => undefined)
     t.equal(await twin.stateHash(), hash, `${what} the rebuild has the same state`)
+  }
+}
+
+/** The same on LMDB. */
+async function sameInLmdb(t: Test, device: Device): Promise<void> {
+  const directory = mkdtempSync(join(tmpdir(), 'lattice-replica-'))
+  const index = await LmdbIndex.open({
+    directory, vaultId: '00', rootNode: device.rootNode,
+    valueKey: Buffer.alloc(32, 1), hashKey: Buffer.alloc(32, 2),
+  })
+  try {
+    const twin = await device.rebuilt(index)
+    t.same(twin.list(true), device.list(true), 'rebuilt in LMDB: the same numbers')
+    await twin.core.checkpointer.run()
+    t.equal(index.stateHash(), await device.stateHash(), 'rebuilt in LMDB: the same state')
+    t.same(twin.list(true), device.list(true), 'read back from LMDB')
+  } finally {
+    await index.close()
+    rmSync(directory, { recursive: true, force: true })
   }
 }
 
@@ -380,6 +403,7 @@ for (let run = 0; run < runs; run++) {
       await live(devices, random, 200)
       await heal(devices)
       await same(t, devices)
+      if (run % 4 === 0) await sameInLmdb(t, random.pick(devices))
       t.same(devices.flatMap((device) => device.core.waiting()), [])
       for (const device of devices) t.same(device.troubles, [])
     } catch (error) {
