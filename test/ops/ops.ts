@@ -9,6 +9,8 @@ import {
   BATCH_OPS_MAX, CONTENT_REFS_MAX, COUNTER_MAX, TIME_MAX_MS,
 } from '../../src/ops/bounds.ts'
 import { BatchEncoder, decodeBatch, encodeBatch } from '../../src/ops/codec.ts'
+import { controlOp, decodeControl } from '../../src/ops/control-codec.ts'
+import { epochIdOf } from '../../src/ops/control-genesis.ts'
 import {
   ENVELOPE_HEADER_BYTES, envelopeEpoch, envelopeKeyName, openBatch, sealBatch,
 } from '../../src/ops/envelope.ts'
@@ -20,6 +22,8 @@ import type {
 } from '../../src/ops/types.ts'
 import { VersionVector } from '../../src/ops/version-vector.ts'
 import { isName } from '../../src/ops/wire.ts'
+import { certificateBytes } from '../../src/state/members-phrases.ts'
+import type { CertificateUse } from '../../src/state/members-phrases.ts'
 import { LatticeError } from '../../src/util/errors.ts'
 import { SeededRandom, testSeed } from '../support/random.ts'
 
@@ -564,6 +568,57 @@ t.test('the bytes are those of the vectors', (t) => {
     t.same(vector, { what, plain: bytes, sealed }, what)
     const opened = openBatch(Buffer.from(vector.sealed, 'hex'), place, opKey)
     t.equal(plain(decode(opened)), plain(batch), what)
+  }
+  t.end()
+})
+
+interface ControlVectors {
+  bodies: { what: string; control: number; critical: boolean; body: string; op: object }[]
+  epochIds: { what: string; epochId: string }[]
+  certificates: { use: CertificateUse; signed: string }[]
+}
+
+/** As the vectors have it: bytes, and ids of 32, as hex. */
+function plainControl(op: unknown): unknown {
+  return JSON.parse(JSON.stringify(op, (_, one: unknown) => {
+    const json = one as { type?: string; data?: number[] } | null
+    if (json?.type === 'Buffer') return Buffer.from(json.data ?? []).toString('hex')
+    if (one instanceof Uint8Array) return Buffer.from(one).toString('hex')
+    return typeof one === 'string' && one.length === 32
+      ? Buffer.from(one, 'latin1').toString('hex') : one
+  }))
+}
+
+t.test('the bodies of control ops are those of the vectors', (t) => {
+  const file = new URL('../vectors/ops/control.json', import.meta.url)
+  const vectors = JSON.parse(readFileSync(file, 'utf8')) as ControlVectors
+  const kinds = new Set<number>()
+  for (const { what, control, critical, body, op } of vectors.bodies) {
+    kinds.add(control)
+    const bytes = Buffer.from(body, 'hex')
+    const decoded = decodeControl({ kind: 'control', control, critical, body: bytes })
+    t.same(plainControl(decoded), op, what)
+    t.same(controlOp(decoded!), { kind: 'control', control, critical, body: bytes }, what)
+    t.equal(rule(() => (
+      decodeControl({ kind: 'control', control, critical: !critical, body: bytes })
+    )), 'op-flags', what)
+    for (let cut = 0; cut < bytes.length; cut += 7) {
+      const short = bytes.subarray(0, cut)
+      const found = rule(() => decodeControl({ kind: 'control', control, critical, body: short }))
+      if (found === 'accepted' || found.startsWith('not a')) t.fail(`${what}: ${cut} bytes`)
+    }
+  }
+  t.equal(kinds.size, 11)
+  for (const { what, epochId } of vectors.epochIds) {
+    const { body } = vectors.bodies.find((one) => one.what === what)!
+    t.equal(Buffer.from(epochIdOf(Buffer.from(body, 'hex'))).toString('hex'), epochId)
+  }
+  for (const { use, signed } of vectors.certificates) {
+    const certificate = { phrase: Buffer.alloc(32, 0xc1), serial: 3 }
+    const vault = Buffer.from(signed, 'hex').subarray(1 + `lattice/0/${use}`.length).subarray(0, 16)
+    const keys = [Buffer.alloc(32, 0xd1), Buffer.alloc(32, 0xd5)] as const
+    const made = certificateBytes(use, vault, certificate, ...keys)
+    t.equal(Buffer.from(made).toString('hex'), signed, use)
   }
   t.end()
 })

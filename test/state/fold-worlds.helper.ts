@@ -83,6 +83,7 @@ export class World {
       if (random.chance(0.05)) device.replica.checkpoint()
     }
     for (const device of devices) while (this.#hear(device));
+    fuzz.settleStanding()
     for (const device of devices) {
       device.adopt(fuzz.standing)
       device.rename(fuzz.label)

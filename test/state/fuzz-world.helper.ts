@@ -141,6 +141,11 @@ export class FuzzWorld {
     this.label = (of) => (of === author ? label : before(of))
   }
 
+  /** In a world with cuts, somebody is cut off in the end. */
+  settleStanding(): void {
+    while (this.options.cuts && this.standing.cutoffs.size === 0) this.changeStanding()
+  }
+
   /** Cuts somebody off, or lets them in again, or declares a batch void. */
   changeStanding(): void {
     const { random } = this

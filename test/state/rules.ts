@@ -48,6 +48,8 @@ function live(world: FuzzWorld): void {
       user.receive(world.encoded(batch))
     }
   }
+  world.settleStanding()
+  users.forEach((one) => one.changeStanding(standingOf(world.standing)))
   const views = users.map((user) => JSON.stringify([...viewLines(user.view)].toSorted()))
   if (views.some((one) => one !== views[0])) throw new Error('views differ')
   nothingLost(world)

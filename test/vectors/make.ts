@@ -10,6 +10,7 @@ import type { AuthorId, Name } from '../../src/ops/types.ts'
 import { describeModelNode, hex } from '../state/naive-compare.helper.ts'
 import type { PlacedOp } from '../state/naive-model.helper.ts'
 import { conflictName, viewLines } from '../state/naive-view.helper.ts'
+import { CONTROL_BODIES, CONTROL_HASHES } from './control-ops.ts'
 import { FOLD_CASES, ID_KEY, Script } from './fold-cases.ts'
 import type { FoldCase } from './fold-cases.ts'
 import { INVALID_BATCHES } from './invalid-batches.ts'
@@ -142,6 +143,25 @@ save('envelope/blocks.json', [
 save('ops/invalid.json', INVALID_BATCHES.map(([what, rule, bytes]) => (
   { what, rule, plain: bytes.length > 4096 ? `zeros ${bytes.length}` : toHex(bytes) }
 )))
+
+// ---- control ops ----
+
+/** Bytes and latin1 strings of 32 as hex. */
+function plain(value: unknown): unknown {
+  return JSON.parse(JSON.stringify(value, (_, one: unknown) => {
+    if (one instanceof Uint8Array) return toHex(one)
+    const json = one as { type?: string; data?: number[] } | null
+    if (json?.type === 'Buffer') return toHex(Uint8Array.from(json.data ?? []))
+    return typeof one === 'string' && one.length === 32 ? hex(one) : one
+  }))
+}
+
+save('ops/control.json', {
+  bodies: CONTROL_BODIES.map(({ what, control, body, op }) => ({
+    what, control, critical: control !== 5 && control !== 6, body: toHex(body), op: plain(op),
+  })),
+  ...plain(CONTROL_HASHES) as object,
+})
 
 // ---- key files ----
 
