@@ -1,7 +1,7 @@
 // Local facts: what the fold allocates or samples on this device, in the order in which it asks.
 // Live they are drawn and recorded; a rebuild replays them, so that it comes to equal inos, cookies
 // and times. A replay never fails for a value: what cannot be used any more (other rules, another
-// order) is drawn anew. They travel beside the ops in the journal, never to peers.
+// order, or so many that not all were kept) is drawn anew. They travel beside the ops in the journal, never to peers.
 //
 //   list      = u8 version ‖ count varint ‖ (author 32) … ‖ count varint ‖ operations
 //   operation = u8 kind ‖ ops varint ‖ sec signed ‖ nsec varint ‖ count varint ‖ values signed …
@@ -19,6 +19,8 @@ import { RecordReader, RecordWriter } from './wire.ts'
 
 const FACTS_VERSION = 1
 const AUTHOR_BYTES = 32
+/** Of a list's values, so many bytes are kept: with its batch it must fit into a journal record. */
+const VALUES_MAX_BYTES = 512 << 10
 
 /** An ordinary operation. */
 export const FACTS_PLAIN = 0
@@ -44,6 +46,8 @@ export class Facts {
   chain: (OpRef | undefined)[] = []
   /** Where replay stands; -1 = recording. */
   #replayAt = -1
+  /** On replay: an ino could not be had again; those drawn since are greater than all recorded. */
+  #isBeyond = false
   /** The next ino() gives this one: it was given to a node without a name before. */
   presetIno = 0
   /** atime of that node, while recording. */
@@ -79,12 +83,18 @@ export class Facts {
         if (ino >= meta.nextIno) meta.nextIno = ino + 1
         return ino
       }
-      for (const value of this.values) if (value >= meta.nextIno) meta.nextIno = value + 1
+      this.#goBeyond(meta)
       ino = 0
     }
     if (ino === 0) ino = meta.nextIno++
     if (this.#replayAt < 0) this.values.push(ino)
     return ino
+  }
+
+  #goBeyond(meta: StateMeta): void {
+    if (this.#isBeyond) return
+    this.#isBeyond = true
+    for (const value of this.values) if (value >= meta.nextIno) meta.nextIno = value + 1
   }
 
   /** Moves the directory's next cookie; the record must be one that may be changed. */
@@ -135,19 +145,35 @@ export function encodeFacts(list: readonly Facts[], place?: FactsPlace): Uint8Ar
   writer.varint(authors.length)
   for (const author of authors) writer.raw(author)
   writer.varint(list.length)
+  const room = { bytes: VALUES_MAX_BYTES }
   for (const facts of list) {
     writer.u8(facts.kind)
     writer.varint(facts.opCount)
     writer.signed(facts.sec)
     writer.varint(facts.nsec)
-    writer.varint(facts.values.length)
-    for (const value of facts.values) writer.signed(value)
+    const kept = countFitting(facts.values, room)
+    writer.varint(kept)
+    for (let i = 0; i < kept; i++) writer.signed(facts.values[i] as number)
     for (let i = 0; i < facts.opCount; i++) {
       const before = place === undefined ? undefined : facts.chain[i]
       writeChain(writer, before, authors, place)
     }
   }
   return writer.view()
+}
+
+/** How many of the values fit, from the first on; their bytes are taken from the room. */
+function countFitting(values: readonly number[], room: { bytes: number }): number {
+  for (let i = 0; i < values.length; i++) {
+    let bytes = 1
+    for (let rest = Math.abs(values[i] as number) * 2; rest >= 128; rest /= 128) bytes++
+    if (bytes > room.bytes) {
+      room.bytes = 0 // nothing after it either: replay asks in order
+      return i
+    }
+    room.bytes -= bytes
+  }
+  return values.length
 }
 
 function othersOf(list: readonly Facts[], place: FactsPlace | undefined): AuthorId[] {

@@ -58,7 +58,7 @@ export class StateMeta {
   nextMint = 1
   files = 0 // shown nodes that are not directories
   directories = 0 // shown, the root included
-  contentBytes = 0 // of the shown files' winning heads
+  contentBytes = 0 // of the shown files' winning heads; for people
   /** Ops and operations that the fold found void, by reason: for status and tests. */
   voids = 0
   /** Groups that somebody should decide. */
@@ -85,7 +85,8 @@ export function encodeMeta(writer: RecordWriter, meta: StateMeta): void {
   writer.varint(meta.nextMint)
   writer.varint(meta.files)
   writer.varint(meta.directories)
-  writer.varint(meta.contentBytes)
+  // sizes are as authors say: their sum may be beyond what numbers hold
+  writer.varint(Math.min(Math.max(meta.contentBytes, 0), Number.MAX_SAFE_INTEGER))
   writer.varint(meta.voids)
   writer.varint(meta.conflicts)
   const authors = authorsOf(meta)

@@ -47,9 +47,9 @@ export class RecordWriter {
     this.#buffer[this.#at++] = rest
   }
 
-  /** Any safe integer, small absolute values short. */
+  /** An integer in (-2^52, 2^52), small absolute values short. */
   signed(value: number): void {
-    assert(Number.isSafeInteger(value) && Math.abs(value) < 2 ** 51, 'signed: out of range')
+    assert(Number.isSafeInteger(value) && Math.abs(value) < 2 ** 52, 'signed: out of range')
     this.varint(value < 0 ? -value * 2 - 1 : value * 2)
   }
 

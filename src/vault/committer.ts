@@ -14,7 +14,7 @@ import { NONCE_BYTES } from '../crypto/aead.ts'
 import { BATCH_OPS_MAX } from '../ops/bounds.ts'
 import { BatchEncoder } from '../ops/codec.ts'
 import { sealBatch } from '../ops/envelope.ts'
-import { Hlc } from '../ops/hlc.ts'
+import { Hlc, isVoid } from '../ops/hlc.ts'
 import type { HlcTime } from '../ops/hlc.ts'
 import type { AuthorId, Batch, Op, OpRef } from '../ops/types.ts'
 import { encodeFacts } from '../state/facts.ts'
@@ -60,6 +60,8 @@ export interface CommitterOptions {
   lastTime: HlcTime
   /** What the next own batch depends on. Asked for each batch. None when not given. */
   deps?: (() => Batch['deps']) | undefined
+  /** What others make of a claim that is beyond the end of all clocks. */
+  effective?: ((seq: number, batch: Batch) => HlcTime) | undefined
   /** Told of each batch that has been placed, before it is durable. */
   placed?: ((batch: RemoteBatch, position: JournalPosition) => void) | undefined
   /** Called when the last operation in the queue has been placed, before it is durable. */
@@ -380,8 +382,8 @@ export class Committer implements JournalGate {
   /** Encodes whole operations until the batch is full; their facts. */
   #fillBatch(count: number): Facts[] {
     const encoder = this.#encoder
-    this.#time = this.#hlc.tick(this.#options.clock.nowMs())
     this.#deps = this.#options.deps?.() ?? NO_DEPS
+    this.#time = this.#tick()
     encoder.begin(this.#options.author, this.#nextSeq, this.#time, this.#deps)
     const facts: Facts[] = []
     let limit = Math.min(count, BATCH_OPS_MAX)
@@ -402,6 +404,14 @@ export class Committer implements JournalGate {
       facts.push(operation.facts)
     }
     return facts
+  }
+
+  /** The next time: as claimed, so it counts. Unless somebody has claimed the end of time. */
+  #tick(): HlcTime {
+    const time = this.#hlc.tick(this.#options.clock.nowMs())
+    if (!isVoid(time)) return time
+    const batch = { ...time, deps: this.#deps, ops: [] }
+    return this.#options.effective?.(this.#nextSeq, batch) ?? time
   }
 
   #encode(operation: UserOperation): void {

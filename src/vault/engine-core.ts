@@ -242,6 +242,7 @@ export class EngineCore {
       nextSeq: own?.length ?? 0,
       lastTime: { ms: own?.ms ?? 0, counter: own?.counter ?? 0 },
       deps: () => this.applier.deps(),
+      effective: (seq, batch) => this.applier.effectiveTime({ author, seq }, batch),
       placed: (batch, position) => this.applier.note(batch, position),
       allPlaced: () => this.#refold(),
       flushed: () => this.#kick(),
