@@ -211,6 +211,7 @@ export class EngineCore {
     ))
     const facts = new Facts(sec, nsec)
     facts.opCount = ops.length
+    this.fold.apply(ops, refs, facts) // as a replay does: the root's first times
     await this.committer.durable(this.committer.push({ ops, refs, facts, ready: true }))
     this.#refold()
   }
