@@ -189,6 +189,8 @@ export class MembersEpochs {
       keys.some((key) => mayOpen(boxes.get(toHex(key)), rank))
     )
     for (const [device, grants] of ledger.grants) {
+      const most = ledger.offices(device)[0]
+      if (most === undefined || !ledger.rules.isJunior(office, most)) continue
       const seen = grants.filter((grant) => this.#isSeen(grant, record))
       const top = ledger.offices(device).find((one) => (
         seen.includes(one.grant) && ledger.isHeld(one, Infinity, known)

@@ -20,6 +20,8 @@ export interface VoidAct {
   readonly end: number
 }
 
+const NONE: readonly Office[] = []
+
 export class MembersLedger {
   readonly rules: MemberRules
   readonly grants = new Map<AuthorId, Grant[]>()
@@ -27,6 +29,7 @@ export class MembersLedger {
   readonly voids = new Map<AuthorId, VoidAct[]>()
   /** By the op that they name (refKey). */
   readonly readmissions = new Map<string, Readmission[]>()
+  readonly #offices = new Map<AuthorId, Office[]>()
 
   constructor(rules: MemberRules) {
     this.rules = rules
@@ -34,18 +37,21 @@ export class MembersLedger {
 
   addGrant(grant: Grant): Office[] {
     push(this.grants, grant.device, grant)
-    return officesOf(grant)
+    const offices = officesOf(grant)
+    const all = [...this.offices(grant.device), ...offices]
+    this.#offices.set(grant.device, all.sort((a, b) => this.rules.compareOffices(a, b)))
+    return offices
   }
 
   /** All offices of a device, the most senior first. */
-  offices(device: AuthorId): Office[] {
-    const all = (this.grants.get(device) ?? []).flatMap(officesOf)
-    return all.toSorted((a, b) => this.rules.compareOffices(a, b))
+  offices(device: AuthorId): readonly Office[] {
+    return this.#offices.get(device) ?? NONE
   }
 
   /** How many batches of the device an act leaves, after readmissions. */
   lengthOf(act: Act): number {
     let length = act.length
+    if (this.readmissions.size === 0) return length
     for (const readmission of this.readmissions.get(refKey(act.record)) ?? []) {
       if (!this.raises(readmission, act)) continue
       for (const mark of readmission.logs) {

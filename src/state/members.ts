@@ -29,14 +29,12 @@ export interface MembersOptions {
 
 export class Members {
   readonly #fold: MembersFold
-  readonly #epochs: MembersEpochs
   readonly #rules: MemberRules
-  readonly #offices = new Map<AuthorId, Office[]>()
+  #judged: MembersEpochs | undefined
 
   private constructor(fold: MembersFold) {
     this.#fold = fold
     this.#rules = fold.ledger.rules
-    this.#epochs = new MembersEpochs(fold)
   }
 
   /** Of the control batches that the state keeps. */
@@ -143,6 +141,12 @@ export class Members {
 
   // ---- epochs ----
 
+  /** Standings do not need them: judged when first asked for. */
+  get #epochs(): MembersEpochs {
+    this.#judged ??= new MembersEpochs(this.#fold)
+    return this.#judged
+  }
+
   /** Hex id of the epoch that seals, as far as members can tell. Throws before a genesis. */
   currentEpoch(): string {
     return must(this.#epochs.heads()[0], 'a vault has an epoch').epochId
@@ -222,6 +226,7 @@ export class Members {
   /** Control ops that count for nothing, and why. */
   voidOps(): VoidControlOp[] {
     const ops: VoidControlOp[] = []
+    this.#epochs.list() // judges them
     for (const record of this.#fold.records) {
       const fate = must(this.#fold.fates.get(record), 'every op has a fate')
       if (fate !== 'valid') ops.push({ ref: record.ref, kind: record.op.kind, reason: fate })
@@ -284,12 +289,7 @@ export class Members {
 
   #officeAt(device: AuthorId, seq: number): Office | undefined {
     const { ledger } = this.#fold
-    let offices = this.#offices.get(device)
-    if (offices === undefined) {
-      offices = ledger.offices(device)
-      this.#offices.set(device, offices)
-    }
-    return offices.find((office) => ledger.isHeld(office, seq))
+    return ledger.officeAt(device, seq)
   }
 }
 
