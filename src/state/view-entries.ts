@@ -13,6 +13,7 @@ import { assert, must } from '../util/assert.ts'
 import { linkOf } from './fold-pass.ts'
 import type { FoldPass } from './fold-pass.ts'
 import type { NodeRecord } from './records.ts'
+import { headKey } from './registers.ts'
 import { Touched } from './touched.ts'
 
 export class ViewEntries {
@@ -21,6 +22,8 @@ export class ViewEntries {
   readonly #pass: FoldPass
   /** Records that lost an entry in this pass, or may have none. */
   readonly #bare = new Touched()
+  /** Those of them that are variants. */
+  readonly #variants: NodeRecord[] = []
 
   constructor(pass: FoldPass) {
     this.#pass = pass
@@ -29,6 +32,7 @@ export class ViewEntries {
   begin(isLoud: boolean): void {
     this.isLoud = isLoud
     this.#bare.clear()
+    this.#variants.length = 0
   }
 
   /** Gives the link its entry in `parent`, which must be one that may be changed. */
@@ -37,7 +41,7 @@ export class ViewEntries {
     const record = this.#pass.edit(found)
     const link = linkOf(record, at)
     assert(!link.shown, 'a link has one entry')
-    if (record.ino === 0) this.giveIno(record)
+    if (record.ino === 0 && !this.#inherit(record, parent.ino, name)) this.giveIno(record)
     const keeps = link.cookie !== 0 && link.shownParent === parent.ino
     const cookie = keeps ? link.cookie : facts.cookie(parent)
     this.#pass.setLink(record, at, {
@@ -66,7 +70,28 @@ export class ViewEntries {
     this.#pass.changeTimes(parent)
     this.#pass.setLink(record, at, { ...link, shown: false })
     this.#bare.add(record)
+    if (record.virtualOf !== '') this.#variants.push(record)
     if (this.isLoud) context.changes.entry(parent.ino, link.shownName)
+  }
+
+  /** A variant that has become a file of another id, at its name: the ino stays. */
+  #inherit(record: NodeRecord, dir: number, name: Name): boolean {
+    if (this.#variants.length === 0 || record.kind !== KIND_FILE) return false
+    const variant = this.#variants.find((one) => {
+      const { shown, shownParent, shownName } = linkOf(one, 0)
+      return !shown && one.ino !== 0 && shownParent === dir && shownName === name
+    })
+    if (variant === undefined || headKey(variant.winner) !== headKey(record.winner)) return false
+    const { ino } = variant
+    this.count(variant, -1)
+    this.#pass.store.forget(variant)
+    record.ino = ino
+    record.generation = variant.generation
+    record.atimeSec = variant.atimeSec
+    record.atimeNsec = variant.atimeNsec
+    this.#pass.store.show(record)
+    this.count(record, 1)
+    return true
   }
 
   giveIno(record: NodeRecord): void {
