@@ -13,7 +13,8 @@ import { openLog } from '../../src/daemon/log.ts'
 import { createStoredVault, openStoredVault } from '../../src/daemon/open-vault.ts'
 import { makeStateDirectory, stateDirectory } from '../../src/daemon/state-directory.ts'
 import type { Attr } from '../../src/vault/buffers.ts'
-import { createVaultKeys } from '../../src/vault/create.ts'
+import { createVaultKeys, genesisOf } from '../../src/vault/create.ts'
+import { genesisOp } from '../../src/vault/genesis.ts'
 
 const caller = { uid: 1000, gid: 1000 }
 
@@ -36,6 +37,7 @@ t.test('a killed vault, read only', async (t) => {
   const state = await makeStateDirectory(live)
   const engine = await Engine.open({ ...options, state, readOnly: false })
   t.teardown(() => engine.close())
+  await engine.core.control([genesisOp(genesisOf(options.vaultKeys))])
   const { fileSystem: fs } = engine
   for (let i = 0; i < 3000; i++) fs.mkdir(caller, fs.root, `d${i}`, 0o755)
   await engine.sync()

@@ -18,7 +18,8 @@ import { makeStateDirectory } from '../../src/daemon/state-directory.ts'
 import type { StateDirectory } from '../../src/daemon/state-directory.ts'
 import { LmdbIndex } from '../../src/db/lmdb-index.ts'
 import type { ChunkId } from '../../src/ops/types.ts'
-import { createVaultKeys } from '../../src/vault/create.ts'
+import { createVaultKeys, genesisOf } from '../../src/vault/create.ts'
+import { genesisOp } from '../../src/vault/genesis.ts'
 
 const CHUNKS = Number(process.env['CHUNKS'] ?? 30_000)
 const CHUNK_BYTES = 64
@@ -75,6 +76,7 @@ t.test('an index made anew is written on the way and comes out equal', async (t)
     vaultKeys, config: defaultConfig(), log: openLog('error'), state, readOnly: false,
   }
   const first = await Engine.open(options)
+  await first.core.control([genesisOp(genesisOf(vaultKeys))])
   const { fileSystem: fs } = first
   for (let i = 0; i < 50; i++) fs.mkdir(caller, fs.root, `d${i}`, 0o755)
   await first.close()
