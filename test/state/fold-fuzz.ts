@@ -34,6 +34,8 @@ function run(worldSeed: number, counts: Map<string, number>): void {
   for (const [what, n] of world.fuzz.counts) counts.set(what, (counts.get(what) ?? 0) + n)
 }
 
+t.setTimeout((60 + runs + soakSeconds) * 1000)
+
 t.test('worlds that failed once', (t) => {
   for (const { seed, what } of REGRESSIONS) {
     t.doesNotThrow(() => run(seed, new Map()), `${seed}: ${what}`)

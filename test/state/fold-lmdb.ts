@@ -58,6 +58,8 @@ async function run(worldSeed: number, directory: string): Promise<void> {
   }
 }
 
+t.setTimeout((60 + runs) * 1000)
+
 t.test(`worlds over LMDB, seed ${seed}`, async (t) => {
   const directory = mkdtempSync(join(tmpdir(), 'lattice-fold-'))
   t.teardown(() => rmSync(directory, { recursive: true, force: true }))

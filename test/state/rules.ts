@@ -13,6 +13,8 @@ import { viewLines } from './naive-view.helper.ts'
 const seed = testSeed()
 const runs = Number(process.env['RUNS'] ?? 12)
 
+t.setTimeout((60 + runs) * 1000)
+
 t.test(`worlds, seed ${seed}`, (t) => {
   const counts = new Map<string, number>()
   for (let run = 0; run < runs; run++) {
