@@ -27,6 +27,7 @@ export class FoldDirectories {
       putMove: (move) => store.putMove(move),
       removeMove: (move) => store.removeMove(move),
       position: (directory) => this.#position(directory),
+      skipsCycles: pass.rules.skipCycles,
     }
   }
 

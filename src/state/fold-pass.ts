@@ -37,7 +37,25 @@ export interface FoldContext {
   /** Whether a file is open here under this ino. */
   isOpen(ino: number): boolean
   changes: ViewChanges
+  /** For tests that break rules. */
+  rules?: Partial<FoldRules> | undefined
 }
+
+/** Rules of fold and view that a test of the tests switches off, one at a time. */
+export interface FoldRules {
+  /** A directory is not moved into itself or below. */
+  skipCycles: boolean
+  /** A removed directory is shown while something is in it. */
+  deadDirectoriesShow: boolean
+  /** Content or attributes that no rm has seen bring a name back. */
+  revive: boolean
+  /** A conflict name is never one that is taken. */
+  avoidTakenNames: boolean
+}
+
+const ALL_RULES: FoldRules = Object.freeze({
+  skipCycles: true, deadDirectoriesShow: true, revive: true, avoidTakenNames: true,
+})
 
 const UNHEARD: ViewChanges = Object.freeze({
   entry: () => undefined,
@@ -59,6 +77,7 @@ export class FoldPass {
   readonly store: Store
   readonly #ids: Ids | undefined
   readonly context: FoldContext
+  readonly rules: FoldRules
   facts: Facts = new Facts(0, 0)
   /** Others' ops, or standings: the kernel does not know yet what it changes. */
   isRemote = false
@@ -72,6 +91,7 @@ export class FoldPass {
     this.store = store
     this.#ids = ids
     this.context = context
+    this.rules = context.rules === undefined ? ALL_RULES : { ...ALL_RULES, ...context.rules }
   }
 
   get ids(): Ids {

@@ -126,16 +126,17 @@ export class Naming {
 
   /** Whether group `by` may show an item under this name. Loads the greater one that does now. */
   #isAvailable(name: Name, by: Name): boolean {
+    const { avoidTakenNames } = this.#pass.rules
     if (this.#given.has(name)) return false
     const loaded = this.#groups.loaded(this.#dir)
     const claimed = loaded.get(name)
-    if (claimed !== undefined && claimed.claims.length > 0) return false
+    if (claimed !== undefined && claimed.claims.length > 0) return !avoidTakenNames
     const { store } = this.#pass
     const entry = store.entry(this.#dir, name)
     if (entry === undefined) return true
     const { record, at } = shownAt(store, entry)
     const group = linkOf(record, at).name
-    if (group === name) return false
+    if (group === name) return !avoidTakenNames
     if (loaded.has(group)) return true // what it shows now is passing
     if (group < by) return false
     this.#groups.load(this.#dir, group)

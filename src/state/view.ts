@@ -108,8 +108,9 @@ export class View {
   // ---- which links are wanted ----
 
   #decide(record: NodeRecord): void {
-    const revived = revivedLink(record)
-    const holds = record.kind === KIND_DIRECTORY && record.claimCount > 0
+    const { revive, deadDirectoriesShow } = this.#pass.rules
+    const revived = revive ? revivedLink(record) : undefined
+    const holds = record.kind === KIND_DIRECTORY && record.claimCount > 0 && deadDirectoriesShow
     for (let at = 0; at < record.links.length; at++) {
       const { parent, heads, wanted } = linkOf(record, at)
       const isWanted = parent !== NOWHERE && (heads.length > 0 || at === revived || holds)

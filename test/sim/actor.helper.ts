@@ -269,6 +269,7 @@ export class Actor {
   #ancestors(at: Ino): { parent: Ino; name: Name; ino: Ino }[] {
     const above: { parent: Ino; name: Name; ino: Ino }[] = []
     for (let ino = at; ino !== this.tree.root;) {
+      promise(above.length < 10_000, 'directories form a tree', () => `ino ${at} has no root`)
       const { parent } = this.node(ino)
       const entry = this.list(parent).find((one) => one.ino === ino)
       if (entry !== undefined) above.push({ parent, name: entry.name, ino })

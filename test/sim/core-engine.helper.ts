@@ -151,7 +151,8 @@ export class CoreEngine implements SimEngine {
       const { batch, author, seq } = decodeJournalBatch(record, this.#parts.keys)
       if (batch !== undefined) batches.push({ ...batch, author, seq })
     }
-    const { members } = this
+    // by the true rules, whatever a mutant has made of them
+    const members = new SimMembers(this.store.control(undefined, Infinity), undefined)
     return {
       batches, root: ROOT, ids,
       label: (author) => members.label(author),

@@ -37,12 +37,14 @@ export interface DirectRules {
   standing: boolean
   /** Changes an op as this device applies it. */
   rewrite: ((op: Op, ref: OpRef, engine: DirectEngine) => Op) | undefined
-  fold: undefined
+  fold: FoldContext['rules']
+  /** What a node's history tells, when a cutoff has it worked out anew. */
+  history: ((op: HistoryOp, standing: Standing) => HistoryOp | undefined) | undefined
 }
 
 export const TRUE_RULES: DirectRules = {
   holdBack: true, wholeBatches: true, effectiveTime: true, seen: true, standing: true,
-  rewrite: undefined, fold: undefined,
+  rewrite: undefined, fold: undefined, history: undefined,
 }
 
 /** The control op of this harness, an unknown one: what an author appended from a length on is cut, or void. */
@@ -122,6 +124,7 @@ export class DirectEngine implements SimEngine {
         entry: () => undefined, node: () => undefined, content: () => undefined,
         detached: (ino, record, parent) => this.tree.detach(ino, record, parent),
       },
+      rules: options.rules.fold,
 
     }
     this.fold = new Fold(this.store, options.ids, context)
@@ -226,7 +229,10 @@ export class DirectEngine implements SimEngine {
       batches.push({ ...this.#decode(block, author, seq), author, seq })
     }
     const { ids, root, label } = this.#options
-    const standing = (author: AuthorId, seq: number): Standing => this.#standing(author, seq)
+    const standing = (author: AuthorId, seq: number): Standing => {
+      const cut = this.#cuts.get(author)
+      return cut === undefined || seq < cut.length ? 'valid' : cut.standing
+    }
     return { batches, root, ids, label, standing }
   }
 
@@ -426,7 +432,11 @@ export class DirectEngine implements SimEngine {
   }
 
   #historyOf(record: NodeRecord): HistoryOp[] {
-    return [...(this.#history.get(record.node) ?? [])].toReversed()
+    const all = (this.#history.get(record.node) ?? []).toReversed()
+    const { history } = this.#options.rules
+    if (history === undefined) return all
+    return all.map((one) => history(one, this.#standing(one.ref.author, one.ref.seq)))
+      .filter((one) => one !== undefined)
   }
 
   #standing(author: AuthorId, seq: number): Standing {

@@ -274,9 +274,8 @@ class Episode {
   }
 
   #mayFail(device: SimDevice, promise: Promise<unknown>): void {
-    promise.catch((error: unknown) => {
-      if (!this.#world.expectsTrouble(device, error)) this.#world.fail(error)
-    })
+    const { life } = device
+    promise.catch((error: unknown) => device.trouble(error, life))
   }
 
   /** Device 0 cuts what the last device appended from some length on, which then counts for
@@ -347,7 +346,7 @@ class Episode {
   /** One device removes all that it sees; nothing comes back anywhere. */
   async #empty(): Promise<void> {
     const world = this.#world
-    const device = this.#random.pick(world.honest)
+    const device = this.#random.pick(world.honest.filter((one) => one.live.mayWrite))
     world.trace.note(`d${device.index} removes everything`)
     removeEverything(new Actor(device, world.ledger, this.#random, 'empty'))
     await this.#settle()

@@ -4,6 +4,8 @@
 import { compareRefs } from '../../src/ops/order.ts'
 import { KIND_DIRECTORY } from '../../src/ops/types.ts'
 import type { Op, OpRef } from '../../src/ops/types.ts'
+import type { HistoryOp, Standing } from '../../src/state/fold.ts'
+import type { MemberRules } from '../../src/state/members-rules.ts'
 import type { NodeRecord } from '../../src/state/records.ts'
 import type { DirectEngine, DirectRules } from './direct-engine.helper.ts'
 import { runEpisode } from './episode.helper.ts'
@@ -15,7 +17,8 @@ export interface Mutant {
   /** The rule that it breaks (FORMATS.md, "Rules"). */
   rule: string
   profile: string
-  rules: Partial<DirectRules>
+  rules?: Partial<DirectRules>
+  memberRules?: Partial<MemberRules>
   /** The simulator must notice within so many seeds. */
   seedsMax: number
 }
@@ -37,6 +40,15 @@ export const MUTANTS: readonly Mutant[] = [
   }),
   mutant('rm does not cover content', 'R3', { rewrite: coverNothing }),
   mutant('a move supersedes nothing', 'R3', { rewrite: moveOnTop }),
+  mutant('no cycle check', 'R4', { fold: { skipCycles: false } }),
+  mutant('a removed directory hides what is in it', 'R3', { fold: { deadDirectoriesShow: false } }),
+  mutant('nothing is revived', 'R3', { fold: { revive: false } }),
+  mutant('a conflict name may be that of a real file', 'R6', { fold: { avoidTakenNames: false } }),
+  mutant('no fallback: claims of cut authors are no places', 'R3', { history: forgetPlaces }, 'cuts'),
+  mutant('supersession does not pass through cut ops', 'R3', { history: endAtCuts }, 'cuts'),
+  memberMutant('members: cutoffs are ignored', { isBeyond: () => false }),
+  memberMutant('members: seniority is ignored', { isJunior: () => true }),
+  memberMutant('members: readers may write', { dataRank: 1 }),
 ]
 
 function mutant(
@@ -45,12 +57,17 @@ function mutant(
   return { name, rule, profile, rules, seedsMax }
 }
 
+function memberMutant(name: string, memberRules: Partial<MemberRules>): Mutant {
+  return { name, rule: 'R8', profile: 'members', memberRules, seedsMax: 60 }
+}
+
 /** Which seed noticed, and what; undefined when none did. */
 export async function hunt(
-  { profile, rules, seedsMax }: Mutant, firstSeed: number,
+  { profile, rules, memberRules, seedsMax }: Mutant, firstSeed: number,
 ): Promise<{ seeds: number; oracle: string } | undefined> {
   for (let i = 0; i < seedsMax; i++) {
-    const outcome = await runEpisode(planOf(firstSeed + i, profileNamed(profile)), { rules })
+    const plan = planOf(firstSeed + i, profileNamed(profile))
+    const outcome = await runEpisode(plan, { rules, memberRules })
     if (outcome.violation !== undefined) return { seeds: i + 1, oracle: outcome.violation.oracle }
   }
   return undefined
@@ -129,6 +146,19 @@ function arrivingMoves(): DirectRules['rewrite'] {
     if (op.kind === 'mv' && op.link.charCodeAt(0) === KIND_DIRECTORY) ref.ms = 2 ** 46 + arrivals++
     return op
   }
+}
+
+/** Cut ops give no place to what has none else. */
+function forgetPlaces(one: HistoryOp, standing: Standing): HistoryOp | undefined {
+  return standing === 'cut' && one.op.kind === 'mv' ? undefined : one
+}
+
+/** Cut ops name nothing. */
+function endAtCuts(one: HistoryOp, standing: Standing): HistoryOp {
+  if (standing !== 'cut') return one
+  const { op, ref } = one
+  if (op.kind === 'put') return { op: { ...op, base: [] }, ref }
+  return op.kind === 'mv' ? { op: { ...op, prev: [] }, ref } : one
 }
 
 function union(one: readonly OpRef[], two: readonly OpRef[]): OpRef[] {

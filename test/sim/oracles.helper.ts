@@ -113,6 +113,8 @@ export async function checkRebuild(world: World, device: SimDevice): Promise<voi
   promise(before.shared.join() === after.shared.join(), 'rebuilt view', () => (
     `d${device.index} before (-), rebuilt (+):\n${difference(before.shared, after.shared)}`
   ))
+  // the direct engine keeps no facts of what a cutoff recomputes
+  if (world.ledger.clouded && world.plan.profile.engine === 'direct') return
   promise(before.local.join() === after.local.join(), 'rebuilt inos and times', () => (
     `d${device.index} before (-), rebuilt (+):\n${difference(before.local, after.local)}`
   ))
