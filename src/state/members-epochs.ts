@@ -304,7 +304,7 @@ export class MembersEpochs {
 export function phrasesInForce(
   phrases: readonly PhraseEntry[], known: (record: ControlRecord) => boolean,
 ): PhraseEntry[] {
-  const isIntroduced = ({ record }: Phrase): boolean => record === undefined || known(record)
+  const isIntroduced = ({ records }: Phrase): boolean => records.every(known)
   const introduced = phrases.filter(isIntroduced)
   return introduced.filter((phrase) => {
     if (phrase.successor !== undefined && isIntroduced(phrase.successor)) return false

@@ -86,7 +86,7 @@ export class MembersFold {
     })
     this.#introduce({
       signKey: genesis.recoverySignKey, boxKey: genesis.recoveryBoxKey, prefix: [0],
-      generation: 0, record: undefined,
+      generation: 0, records: [],
     })
   }
 
@@ -112,9 +112,10 @@ export class MembersFold {
       phrase, this.records, this.#vaultId, isTaken, this.ledger.rules,
     )
     const { sees } = this.ledger.rules
+    const introduction = phrase.records[0]
     const replaces = (other: Phrase): boolean => (
-      phrase.record !== undefined && phrase.generation === 0 && other.signKey !== phrase.signKey &&
-      (other.record === undefined || sees(phrase.record, other.record))
+      introduction !== undefined && phrase.generation === 0 && other.signKey !== phrase.signKey &&
+      other.records.every((record) => sees(introduction, record))
     )
     const { serialMax } = certified
     const entry: PhraseEntry = { ...phrase, serialMax, successor: undefined, replaces }
@@ -129,7 +130,8 @@ export class MembersFold {
     if (certified.next === undefined) return true
     const { record, signKey, boxKey } = certified.next
     const { prefix, generation } = phrase
-    const successor = { signKey, boxKey, prefix, generation: generation + 1, record }
+    const records = [...phrase.records, record]
+    const successor = { signKey, boxKey, prefix, generation: generation + 1, records }
     this.phrases[at] = { ...entry, successor }
     return this.#introduce(successor)
   }
@@ -282,7 +284,7 @@ export class MembersFold {
     }
     const { signKey, boxKey } = op
     const prefix = pathBelow(office, record)
-    const isNew = this.#introduce({ signKey, boxKey, prefix, generation: 0, record })
+    const isNew = this.#introduce({ signKey, boxKey, prefix, generation: 0, records: [record] })
     return isNew ? undefined : 'phrase-known'
   }
 

@@ -30,8 +30,12 @@ export interface Phrase {
   /** Where its lineage stands, and how many phrases of it came before. */
   readonly prefix: readonly number[]
   readonly generation: number
-  /** The op that introduced it; undefined for the genesis' phrase. */
-  readonly record: ControlRecord | undefined
+  /**
+   * What it stands on: the op that introduced its lineage (none for the genesis' one), then the
+   * carriers of its predecessors' certificates up to its own. Who sees them all sees the phrase: a
+   * carrier alone may be older than the phrase that signed.
+   */
+  readonly records: readonly ControlRecord[]
 }
 
 /** A phrase as the fold keeps it. */

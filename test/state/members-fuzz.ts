@@ -189,7 +189,17 @@ function nameOf({ author, seq, index }: ControlRecord['ref']): string {
   return `${author}${seq}.${index}`
 }
 
-t.test('random worlds agree with the naive oracle, in any order', async (t) => {
+/** Seeds that once failed. */
+const REGRESSIONS = [1123696012, 98682642, 701326396, 1240520972]
+
+t.test('seeds that once failed', async (t) => {
+  for (const one of REGRESSIONS) {
+    const random = new SeededRandom(one)
+    t.equal(problems(play(random), random), '', `seed ${one}`)
+  }
+})
+
+t.test('random worlds agree with the naive oracle, in any order', { timeout: 600_000 }, async (t) => {
   t.comment(`seed ${seed}`)
   let ops = 0
   let voids = 0

@@ -25,7 +25,8 @@ interface Given extends Seat {
 interface Word {
   boxKey: string
   record?: ControlRecord | undefined
-  next?: ControlRecord | undefined
+  chain: ControlRecord[] // what one must have seen to know it
+  next?: Word
   lineage: number[]
   generation: number
   key: string
@@ -97,6 +98,7 @@ class World {
     const { recoverySignKey, recoveryBoxKey } = genesis.op
     this.#word({
       lineage: [0], generation: 0, key: hex(recoverySignKey), boxKey: hex(recoveryBoxKey),
+      chain: [],
     })
     const introductions = records.filter(({ op }) => (
       op.kind === 'policy' && op.policy === 'phrase' && op.certificate === undefined
@@ -110,7 +112,7 @@ class World {
       if (op.kind !== 'policy' || op.policy !== 'phrase') continue
       const lineage = [...path, ref.seq, ref.index]
       const [key, boxKey] = [hex(op.signKey), hex(op.boxKey)]
-      this.#word({ lineage, generation: 0, key, boxKey, via: record, record })
+      this.#word({ lineage, generation: 0, key, boxKey, via: record, record, chain: [record] })
     }
     for (const [op, { path }] of guess) {
       const grant = grantIn(op.op)
@@ -147,10 +149,11 @@ class World {
       const isSame = serial === next.serial && order.slice(0, 128) === next.order.slice(0, 128)
       if (isSame) this.certified.add(record)
     }
-    word.next = next.record
     const { lineage, generation, via } = word
     const { signKey: key, boxKey, record } = next
-    this.#word({ lineage, generation: generation + 1, key, boxKey, via, record })
+    const chain = [...word.chain, record]
+    word.next = { lineage, generation: generation + 1, key, boxKey, via, record, chain }
+    this.#word(word.next)
   }
 
   #paper(record: ControlRecord, phrase: string) {
@@ -371,12 +374,12 @@ class World {
       if (senior === undefined || !before(senior, seat)) continue
       if (!keys.some((key) => senior.rank < 1 || boxes.get(key) === 176)) return false
     }
-    const words = this.words.filter((word) => word.record === undefined || saw(record, word.record))
+    const words = this.words.filter(({ chain }) => chain.every((one) => saw(record, one)))
     const current = words.filter((word) => !words.some((other) => (
-      other !== word && ((word.next !== undefined && other.record === word.next) || (
-        other.generation === 0 && other.record !== undefined &&
-        (word.record === undefined || saw(other.record, word.record))
-      ))
+      other === word.next || (
+        other !== word && other.generation === 0 && other.record !== undefined &&
+        word.chain.every((one) => saw(other.record!, one))
+      )
     )))
     if (current.some((word) => (
       before({ rank: 4, path: word.lineage }, seat) && boxes.get(word.boxKey) !== 176
