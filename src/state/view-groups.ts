@@ -20,6 +20,8 @@ import type { LoadedGroups, Work } from './view-naming.ts'
 import { refreshVariant, variantRecord } from './view-variants.ts'
 
 const NO_GROUPS: ReadonlyMap<Name, Work> = new Map()
+const NO_CLAIMS: readonly GroupClaim[] = []
+const NOBODY: ReadonlySet<NodeId> = new Set()
 
 export class ViewGroups implements LoadedGroups {
   /** Names of groups as they are loaded. */
@@ -198,14 +200,17 @@ export class ViewGroups implements LoadedGroups {
       store.putGroup(dir, name, { claims, shown, skipped: work.skipped })
       for (const { node } of claims) this.#setGrouped(this.#pass.get(node), true)
     } else if (stored !== undefined) store.putGroup(dir, name, undefined)
-    for (const claim of stored?.claims ?? []) {
-      const stays = isGroup && claims.some((one) => one.node === claim.node)
-      if (!stays) this.#ungrouped.add(claim.node)
-    }
-    const before = stored?.skipped ?? NO_NAMES
-    const after = isGroup ? work.skipped : NO_NAMES
-    for (const passed of before) if (!after.includes(passed)) this.#unskip(dir, passed, name)
-    for (const passed of after) if (!before.includes(passed)) this.#skip(dir, passed, name)
+    const before = stored?.claims ?? NO_CLAIMS
+    const staying = isGroup && before.length > 0 ? new Set(claims.map(({ node }) => node)) : NOBODY
+    for (const { node } of before) if (!staying.has(node)) this.#ungrouped.add(node)
+    this.#writeSkips(work, stored?.skipped ?? NO_NAMES, isGroup ? work.skipped : NO_NAMES)
+  }
+
+  #writeSkips({ dir, name }: Work, before: readonly Name[], after: readonly Name[]): void {
+    if (before.length === 0 && after.length === 0) return
+    const [old, now] = [new Set(before), new Set(after)]
+    for (const passed of before) if (!now.has(passed)) this.#unskip(dir, passed, name)
+    for (const passed of after) if (!old.has(passed)) this.#skip(dir, passed, name)
   }
 
   #skip(dir: number, passed: Name, by: Name): void {
