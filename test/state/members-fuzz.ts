@@ -192,6 +192,8 @@ function nameOf({ author, seq, index }: ControlRecord['ref']): string {
 /** Seeds that once failed. */
 const REGRESSIONS = [1123696012, 98682642, 701326396, 1240520972]
 
+t.setTimeout(600_000)
+
 t.test('seeds that once failed', async (t) => {
   for (const one of REGRESSIONS) {
     const random = new SeededRandom(one)
