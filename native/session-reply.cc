@@ -44,7 +44,8 @@ void Session::reply(uint64_t unique, int32_t error, uint8_t* payload, size_t siz
     send(unique, EIO, nullptr, 0);
     return;
   }
-  if (held.opcode == FUSE_MKDIR) {
+  // without lifetimes names may match otherwise than by their bytes
+  if (held.opcode == FUSE_MKDIR && config_.lifetime_sec > 0) {
     names_.made(reinterpret_cast<const fuse_entry_out*>(payload)->nodeid);
   }
   if (send(unique, 0, payload, size) != 0) undo(held, payload, size);

@@ -75,6 +75,8 @@ export interface CreateVaultResult {
 
 export interface MountRequest extends KeyAccess {
   readOnly: boolean
+  /** How names match; bytes when not given. */
+  names?: 'bytes' | 'nfc' | 'caseless'
   allowOther: boolean
   dev: boolean
   suid: boolean

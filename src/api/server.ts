@@ -63,7 +63,8 @@ const CREATE = body({
   forMount: Type.Optional(flag),
   withPhrase: Type.Optional(flag),
 })
-const MOUNT = body({ ...access, readOnly: flag, allowOther: flag, dev: flag, suid: flag })
+const names = Type.Optional(Type.Enum(['bytes', 'nfc', 'caseless']))
+const MOUNT = body({ ...access, readOnly: flag, allowOther: flag, dev: flag, suid: flag, names })
 const UNMOUNT = body({ lazy: flag })
 const CLEAR = body({ directory: Type.String({ minLength: 1, maxLength: 4096 }) })
 const CHECK = body({ ...access, readData: flag })

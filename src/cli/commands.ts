@@ -36,7 +36,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       { flags: '-f, --foreground', summary: 'serve in this process, until Ctrl-C or umount' },
       { flags: '-r, --read-only', summary: 'refuse every change' },
       { flags: '--allow-other', summary: 'let other users enter; permissions apply' },
-      { flags: '-o, --options <words>', summary: 'mount options: ro, allow_other, dev, suid' },
+      { flags: '-o, --options <words>', summary: 'ro, allow_other, dev, suid, names=nfc|caseless' },
       PASSPHRASE_OPTION,
       JSON_OPTION,
     ],

@@ -3,6 +3,7 @@
 
 import { ControlClient } from '../api/client.ts'
 import type { MountRequest, MountResult, Status } from '../api/client-types.ts'
+import { LatticeError } from '../util/errors.ts'
 import { flag, text } from './command.ts'
 import type { Context } from './command.ts'
 import { createVault } from './creation.ts'
@@ -10,7 +11,7 @@ import { withDaemon } from './daemon-process.ts'
 import { resolveDirectory } from './directories.ts'
 import { UNPROTECTED_WARNING, withKeyAccess } from './passphrase.ts'
 
-type MountFlags = Pick<MountRequest, 'readOnly' | 'allowOther' | 'dev' | 'suid'>
+type MountFlags = Pick<MountRequest, 'readOnly' | 'allowOther' | 'dev' | 'suid' | 'names'>
 
 /** Words of mount(8) that mean nothing here and need no notice. */
 const GENERIC = new Set(
@@ -73,7 +74,7 @@ async function runForeground(
 
 /** -o words and their long forms; unknown words are ignored with a notice, as mount(8) expects. */
 function mountFlags(context: Context): MountFlags {
-  const flags = {
+  const flags: MountFlags = {
     readOnly: flag(context, 'readOnly'),
     allowOther: flag(context, 'allowOther'),
     dev: false,
@@ -84,10 +85,18 @@ function mountFlags(context: Context): MountFlags {
     else if (word === 'rw') flags.readOnly = false
     else if (word === 'allow_other') flags.allowOther = true
     else if (word === 'dev' || word === 'nodev') flags.dev = word === 'dev'
+    else if (word.startsWith('names=')) flags.names = matchingOf(word.slice('names='.length))
     else if (word === 'suid' || word === 'nosuid') flags.suid = word === 'suid'
     else if (word !== '' && !GENERIC.has(word) && !word.startsWith('x-')) {
       context.output.notice(`the mount option ${word} is not known and is ignored`)
     }
   }
   return flags
+}
+
+function matchingOf(word: string): 'bytes' | 'nfc' | 'caseless' {
+  if (word === 'bytes' || word === 'nfc' || word === 'caseless') return word
+  throw new LatticeError('usage', `names cannot match by ${word}`, {
+    hint: 'names=bytes, names=nfc or names=caseless',
+  })
 }

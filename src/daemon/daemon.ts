@@ -147,6 +147,7 @@ export class Daemon implements Control {
       const vault = await openStoredVault(this.#paths, entry, this.#keys.keysOf(entry.id), {
         config,
         readOnly: request.readOnly,
+        ...(request.names === undefined ? {} : { names: request.names }),
         log: this.#log,
       })
       const { readOnly, allowOther, dev, suid } = request

@@ -31,17 +31,19 @@ import { decodeResume, encodeResume, settledMarks } from '../vault/journal-repla
 import type { Resume } from '../vault/journal-replay.ts'
 import type { LiveTree } from '../vault/live-tree.ts'
 import { DirectoryLock } from '../vault/lock.ts'
-import type { Ino } from '../vault/buffers.ts'
 import { JOURNAL_START } from '../vault/ports.ts'
 import type { LogPort } from '../vault/ports.ts'
 import { knowsControl, vaultMembers } from '../vault/members-view.ts'
 import { settle } from '../vault/rebuild.ts'
+import type { NameMatching } from '../fs/name-keys.ts'
 import { SystemClock, SystemRandom } from './clock.ts'
 import { EngineKeys } from './engine-keys.ts'
 import { IndexHealth } from './index-health.ts'
 import { loggable } from './log.ts'
 import type { Log } from './log.ts'
+import { MountView } from './mount-view.ts'
 import type { StateDirectory } from './state-directory.ts'
+import { WriteRight } from './write-right.ts'
 
 /** Bundles that are read without letting others run. */
 const BUNDLES_AT_ONCE = 16
@@ -56,6 +58,8 @@ export interface EngineOptions {
   vaultKeys: VaultKeys
   config: Pick<Config, 'dirtyBytesMax' | 'cleanBytesMax'>
   readOnly: boolean
+  /** How names match; 'bytes' when not given. */
+  names?: NameMatching
   log: Log
   /** The ops logs of the vault's devices; none: this device is alone, and publishes nothing. */
   logs?: LogPort
@@ -291,7 +295,8 @@ async function startLive(
   options: EngineOptions, stored: Stored, closers: Closer[],
 ): Promise<Live> {
   const { content, clock, buffers, state, health, journal } = stored
-  const core = await openCore(options, stored)
+  const view = new MountView()
+  const core = await openCore(options, stored, view)
   closers.push(() => core.close())
   if (stored.rebuilt !== undefined) health.renewed()
   const { tree, committer } = core
@@ -311,14 +316,21 @@ async function startLive(
     refuseWrites: (errno) => buffers.refuseWrites(errno),
   })
   tree.setUnsealedContent(files)
+  view.setFiles(files)
   closers.push(() => files.close())
   const { readOnly } = options
   const trouble = () => journal.trouble ?? committer.trouble
-  const fileSystem = new FileSystem({ tree, files, buffers, clock, space, readOnly, trouble })
+  const right = new WriteRight(core, stored.keys.author)
+  const fileSystem = new FileSystem({
+    tree: view.treeOf(core, options.names), files, buffers, clock, space, readOnly, trouble,
+    mayChange: () => right.isGiven,
+  })
   return { core, files, fileSystem }
 }
 
-function openCore(options: EngineOptions, stored: Stored): Promise<EngineCore> {
+function openCore(
+  options: EngineOptions, stored: Stored, view: MountView,
+): Promise<EngineCore> {
   const { index, journal, content, keys, clock, packs, loose } = stored
   return EngineCore.open({
     index,
@@ -333,7 +345,8 @@ function openCore(options: EngineOptions, stored: Stored): Promise<EngineCore> {
     pause: () => pause(),
     readOnly: options.readOnly,
     logs: options.logs,
-    isOpen: (ino) => stored.buffers.openCount(ino as Ino) > 0,
+    changes: view,
+    isOpen: (ino) => view.isInUse(ino),
     loose: ({ position, payload }) => {
       const { id, location } = loose.open(position, payload)
       index.chunks.put(id, location)

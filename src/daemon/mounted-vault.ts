@@ -59,6 +59,7 @@ export class MountedVault {
         fileSystem: vault.fileSystem,
         buffers: vault.buffers,
         readOnly: options.readOnly,
+        foldsNames: vault.foldsNames,
         log: ({ operation, ino, error }) => {
           vault.noteError(error)
           log.error({ vault: entry.id, operation, ino, ...loggable(error) }, 'a call failed')

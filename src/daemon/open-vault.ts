@@ -12,6 +12,7 @@ import { phraseOf } from '../crypto/phrase.ts'
 import type { VaultKeys } from '../crypto/vault-keys.ts'
 import type { FileSystem } from '../fs/file-system.ts'
 import type { NativeBuffers } from '../fuse/native-buffers.ts'
+import type { NameMatching } from '../fs/name-keys.ts'
 import { must } from '../util/assert.ts'
 import { toHex } from '../util/bytes.ts'
 import { createVaultKeys, genesisOf } from '../vault/create.ts'
@@ -61,6 +62,7 @@ function deviceLabel(): string {
 export interface OpenOptions {
   config: Config
   readOnly: boolean
+  names?: NameMatching
   log: Log
 }
 
@@ -73,7 +75,7 @@ export async function openStoredVault(
   const state = await checkFormat(vaultDirectory(paths, entry.id), entry.id)
   const engine = await Engine.open({ state, vaultKeys, ...options })
   options.log.info({ vault: entry.id, ...engine.report }, 'opened')
-  return new OpenVault(engine)
+  return new OpenVault(engine, options.names ?? 'bytes')
 }
 
 export interface Counts {
@@ -87,9 +89,12 @@ export interface Counts {
 /** An open vault, as whoever serves it sees it. */
 export class OpenVault {
   readonly engine: Engine
+  /** Names match otherwise than by their bytes. */
+  readonly foldsNames: boolean
 
-  constructor(engine: Engine) {
+  constructor(engine: Engine, names: NameMatching) {
     this.engine = engine
+    this.foldsNames = names !== 'bytes'
   }
 
   get directory(): string {

@@ -32,6 +32,8 @@ export interface FsOptions {
   clock: Clock
   space: DiskSpace
   readOnly: boolean
+  /** False while this device's changes count for nothing. */
+  mayChange?: (() => boolean) | undefined
   /** Why changes do not reach the disk at present. */
   trouble?: (() => Error | undefined) | undefined
 }
@@ -43,6 +45,7 @@ export class FsContext {
   readonly clock: Clock
   readonly space: DiskSpace
   readonly readOnly: boolean
+  readonly #mayChange: () => boolean
   readonly #trouble: () => Error | undefined
 
   constructor(options: FsOptions) {
@@ -52,13 +55,14 @@ export class FsContext {
     this.clock = options.clock
     this.space = options.space
     this.readOnly = options.readOnly
+    this.#mayChange = options.mayChange ?? (() => true)
     this.#trouble = options.trouble ?? (() => undefined)
   }
 
   /** The start of every change: EROFS, the disk's trouble (else changes would pile up in RAM; a
    *  full one takes removals), and the tree gets what the records hold. */
   begin(): void {
-    if (this.readOnly) throw errno(EROFS)
+    if (this.readOnly || !this.#mayChange()) throw errno(EROFS)
     const trouble = this.#trouble()
     if (trouble !== undefined && !isLatticeError(trouble, 'disk-full')) throw trouble
     this.files.drainAttrs()

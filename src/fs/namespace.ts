@@ -149,7 +149,14 @@ export class Namespace {
     const target = fs.tree.lookup(newParent, targetName)
     if (noReplace && target !== undefined) throw errno(EEXIST)
     if (exchange && target === undefined) throw errno(ENOENT)
-    if (target?.ino === source.ino) return
+    const isRespelt = target?.name === source.name && parent === newParent
+      && targetName !== source.name
+    if (target?.ino === source.ino && !isRespelt) return
+    if (isRespelt) {
+      fs.tree.rename(parent, source.name, newParent, targetName)
+      fs.refresh(parent)
+      return
+    }
     this.#checkNoLoop(source, newParent)
     if (exchange && target !== undefined) {
       this.#checkNoLoop(target, parent)

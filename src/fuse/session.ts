@@ -31,6 +31,8 @@ export interface FuseSessionOptions {
   fileSystem: FileSystem
   buffers: NativeBuffers
   readOnly: boolean
+  /** Names match otherwise than by their bytes: the kernel is to remember none. */
+  foldsNames?: boolean
   /** Told once per cause of an EIO. */
   log: (trouble: Trouble) => void
 }
@@ -43,7 +45,7 @@ export class FuseSession {
   readonly #native: Session
   readonly #errors: ErrnoMapper
   readonly #reader: RequestReader
-  readonly #writer = new ReplyWriter(LIFETIME_SEC)
+  readonly #writer: ReplyWriter
   readonly #rows = new Uint32Array(REQUESTS_PER_TAKE * 2)
   readonly #events = new Float64Array(EVENTS_PER_TAKE * EVENT_COLUMNS)
   #waiting = 0
@@ -57,6 +59,8 @@ export class FuseSession {
     this.#fs = options.fileSystem
     this.#buffers = options.buffers
     this.#errors = new ErrnoMapper(options.log)
+    const lifetimeSec = options.foldsNames === true ? 0 : LIFETIME_SEC
+    this.#writer = new ReplyWriter(lifetimeSec)
     this.ended = new Promise((resolve) => {
       this.#resolveEnded = resolve
     })
@@ -66,7 +70,7 @@ export class FuseSession {
       readOnly: options.readOnly,
       onWake: () => this.#wake(),
       maxWriteBytes: WRITE_BYTES_MAX,
-      lifetimeSec: LIFETIME_SEC,
+      lifetimeSec,
     })
     this.#reader = new RequestReader(this.#native.requests)
     options.buffers.onBlocksMoved = (ino) => this.#forgetAttributes(ino)
