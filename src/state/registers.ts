@@ -10,8 +10,11 @@ import {
 } from '../ops/types.ts'
 import type { AttrChange, Content, Op, OpRef } from '../ops/types.ts'
 import { equalBytes } from '../util/bytes.ts'
-import type { ContentHead, NodeRecord, XattrRecord } from './records.ts'
+import type { ContentHead, NodeRecord, TagRecord, XattrRecord } from './records.ts'
 import { NO_REFS } from './records.ts'
+
+/** From so many refs on they are looked up by name. */
+const NAMED_FROM = 8
 
 /** Whether `refs` has the op of `ref`. */
 export function sameRefs(refs: readonly OpRef[], ref: OpRef): boolean {
@@ -23,8 +26,34 @@ export function sameRefs(refs: readonly OpRef[], ref: OpRef): boolean {
 export function withoutRefs(refs: readonly OpRef[], seen: readonly OpRef[]): readonly OpRef[] {
   if (refs.length === 0 || seen.length === 0) return refs
   if (refs.length === 1) return sameRefs(seen, refs[0] as OpRef) ? NO_REFS : refs
-  const left = refs.filter((ref) => !sameRefs(seen, ref))
+  const isSeen = among(seen)
+  const left = refs.filter((ref) => !isSeen(ref))
   return left.length === refs.length ? refs : left
+}
+
+/** sameRefs() for many questions: an op may name a thousand others. */
+function among(refs: readonly OpRef[]): (ref: OpRef) => boolean {
+  if (refs.length < NAMED_FROM) return (ref) => sameRefs(refs, ref)
+  const names = new Set(refs.map(nameOf))
+  return (ref) => names.has(nameOf(ref))
+}
+
+function nameOf({ author, seq, index, order }: OpRef): string {
+  return seq < 0 ? `?${order}` : `${author}${seq}.${index}`
+}
+
+/** `list`, which ascends, with `one` in its place: a copy. Mostly it comes last. */
+function inserted<T>(list: readonly T[], one: T, compare: (a: T, b: T) => number): T[] {
+  let low = 0
+  let high = list.length
+  const last = list[high - 1]
+  if (last !== undefined && compare(last, one) < 0) low = high
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (compare(list[middle] as T, one) <= 0) low = middle + 1
+    else high = middle
+  }
+  return low === list.length ? [...list, one] : list.toSpliced(low, 0, one)
 }
 
 export function applyPut(record: NodeRecord, op: Op & { kind: 'put' }, ref: OpRef): void {
@@ -36,15 +65,24 @@ export function applyPut(record: NodeRecord, op: Op & { kind: 'put' }, ref: OpRe
     mtimeNsec: op.mtimeNsec,
     content: op.content,
   }
-  const heads = record.heads.filter((one) => !sameRefs(op.base, one.ref))
-  heads.push(head)
-  if (heads.length > 1) heads.sort((a, b) => compareRefs(a.ref, b.ref))
-  record.heads = heads
+  record.heads = inserted(withoutHeads(record.heads, op.base), head, compareHeads)
   if (isLater(ref, record.mtimeRef)) {
     record.mtimeRef = ref
     record.mtimeSec = op.mtimeSec
     record.mtimeNsec = op.mtimeNsec
   }
+}
+
+function withoutHeads(
+  heads: readonly ContentHead[], base: readonly OpRef[],
+): readonly ContentHead[] {
+  if (heads.length === 0 || base.length === 0) return heads
+  const isReplaced = among(base)
+  return heads.filter((one) => !isReplaced(one.ref))
+}
+
+function compareHeads(a: ContentHead, b: ContentHead): number {
+  return compareRefs(a.ref, b.ref)
 }
 
 /** `prev` undefined: the attribute came with the node's mk, and is no touch of its own. */
@@ -97,8 +135,7 @@ function applyXattr(
   const next: XattrRecord = { name, value, ref }
   const at = record.xattrs.findIndex((one) => one.name === name)
   if (at < 0) {
-    const xattrs = [...record.xattrs, next]
-    record.xattrs = xattrs.sort((a, b) => (a.name < b.name ? -1 : 1))
+    record.xattrs = inserted(record.xattrs, next, compareNames)
     return
   }
   const old = record.xattrs[at]
@@ -106,13 +143,24 @@ function applyXattr(
   record.xattrs = record.xattrs.map((one, i) => i === at ? next : one)
 }
 
+function compareNames(a: XattrRecord, b: XattrRecord): number {
+  return a.name === b.name ? 0 : a.name < b.name ? -1 : 1
+}
+
 /** A tag op is a touch, too, one that only removes as well. */
 export function applyTag(record: NodeRecord, op: Op & { kind: 'tag' }, ref: OpRef): void {
-  const tags = record.tags.filter((one) => !sameRefs(op.removeAdds, one.add))
-  for (const tag of op.add) tags.push({ tag, add: ref })
-  tags.sort((a, b) => (a.tag !== b.tag ? (a.tag < b.tag ? -1 : 1) : compareRefs(a.add, b.add)))
+  let tags = record.tags
+  if (tags.length > 0 && op.removeAdds.length > 0) {
+    const isRemoved = among(op.removeAdds)
+    tags = tags.filter((one) => !isRemoved(one.add))
+  }
+  for (const tag of op.add) tags = inserted(tags, { tag, add: ref }, compareTags)
   record.tags = tags
   record.touches = [...withoutRefs(record.touches, op.removeAdds), ref]
+}
+
+function compareTags(a: TagRecord, b: TagRecord): number {
+  return a.tag !== b.tag ? (a.tag < b.tag ? -1 : 1) : compareRefs(a.add, b.add)
 }
 
 /** Equal for the view: the same size and the same canonical manifest. */
