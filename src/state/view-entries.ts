@@ -109,6 +109,9 @@ export class ViewEntries {
   /** Another record has taken the ino of this one. */
   replace(record: NodeRecord, by: NodeRecord): void {
     this.#bare.replace(record, by)
+    // its ino is not to be had any more
+    const at = this.#variants.indexOf(record)
+    if (at >= 0) this.#variants.splice(at, 1)
   }
 
   count(record: NodeRecord, by: 1 | -1): void {
