@@ -279,6 +279,22 @@ export const FOLD_CASES: FoldCase[] = [
     script.do(0, write('/f (conflict 2026-11-20 laptop)', 'of B'))
     script.sync()
   } },
+  { what: 'normalised by a device that is cut off: the conflict copy is shown as before',
+    play: (script) => {
+      apart([file('/f', 'old')], write('/f', 'one'), write('/f', 'two'))(script)
+      script.do(2, rename('/f', '/g'))
+      script.sync()
+      script.cut(2, 0)
+    } },
+  { what: 'normalised by a device that is cut off, and changed by another: both are shown',
+    play: (script) => {
+      apart([file('/f', 'old')], write('/f', 'one'), write('/f', 'two'))(script)
+      script.do(2, rename('/f', '/g'))
+      script.sync()
+      script.do(1, write('/f (conflict 2026-11-20 laptop)', 'new'))
+      script.sync()
+      script.cut(2, 0)
+    } },
   { what: 'normalised by two devices: one derived file', play: (script) => {
     apart([file('/f', 'old')], write('/f', 'one'), write('/f', 'two'))(script)
     script.do(0, rename('/f', '/g'))
