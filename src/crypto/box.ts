@@ -28,3 +28,13 @@ export function boxSealWith(
   wipe(ephemeral.secretKey)
   return sealed
 }
+
+/** False for the few points of small order: nothing can be sealed to them, and no pair has one. */
+export function isBoxKey(publicKey: Uint8Array): boolean {
+  try {
+    boxSealWith(new Uint8Array(1), publicKey, new Uint8Array(SEED_BYTES))
+    return true
+  } catch {
+    return false
+  }
+}

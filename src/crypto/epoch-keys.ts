@@ -40,7 +40,8 @@ export function commitmentsOf(epoch: Omit<EpochKeys, 'epochId'>): EpochCommitmen
   }
 }
 
-/** For a member's box key; a blind one gets K_ctl and K_topic. `seed`: 32 random bytes, used once. */
+/** For a member's box key; a blind one gets K_ctl and K_topic. `seed`: 32 random bytes, used
+ * once. */
 export function boxEpochKeys(
   epoch: Omit<EpochKeys, 'epochId'>,
   boxKey: Uint8Array,

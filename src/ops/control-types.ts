@@ -40,7 +40,8 @@ export interface KeyBox {
   box: Uint8Array
 }
 
-/** Signed by the phrase's key; `serial` counts the phrase's certificates, the latest the greatest. */
+/** Signed by the phrase's key; `serial` counts the phrase's certificates, the latest the
+ * greatest. */
 export interface Certificate {
   phrase: Uint8Array // Ed25519 key of the phrase that signs
   serial: number

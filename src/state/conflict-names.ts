@@ -3,8 +3,8 @@
 //
 //   stem ‖ " (conflict " ‖ YYYY-MM-DD ‖ " " ‖ label ‖ ")" ‖ (k ≥ 2: " " ‖ k) ‖ ext
 //
-// ext = from the last '.' of the name on, if that is not its first byte and ext is at most 16 bytes;
-// the stem is cut so that the whole fits 255 bytes, never inside a UTF-8 sequence.
+// ext = from the last '.' of the name on, if that is not its first byte and ext is at most 16
+// bytes; the stem is cut so that the whole fits 255 bytes, never inside a UTF-8 sequence.
 
 import { NAME_MAX_BYTES } from '../ops/bounds.ts'
 import type { AuthorId, Name } from '../ops/types.ts'

@@ -1,7 +1,8 @@
 // Local facts: what the fold allocates or samples on this device, in the order in which it asks.
 // Live they are drawn and recorded; a rebuild replays them, so that it comes to equal inos, cookies
 // and times. A replay never fails for a value: what cannot be used any more (other rules, another
-// order, or so many that not all were kept) is drawn anew. They travel beside the ops in the journal, never to peers.
+// order, or so many that not all were kept) is drawn anew. They travel beside the ops in the
+// journal, never to peers.
 //
 //   list      = u8 version ‖ count varint ‖ (author 32) … ‖ count varint ‖ operations
 //   operation = u8 kind ‖ ops varint ‖ sec signed ‖ nsec varint ‖ count varint ‖ values signed …

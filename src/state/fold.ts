@@ -56,7 +56,8 @@ export class Fold {
   /**
    * Applies one user operation, or one batch of somebody else, whole; refs[i] names ops[i]. `seen`:
    * what the batch's author had seen; undefined for an own operation, which sees everything.
-   * Returns for each op the node that it is about: undefined when it is none of the tree's, or void.
+   * Returns for each op the node that it is about: undefined when it is none of the tree's, or
+   * void.
    */
   apply(
     ops: readonly Op[], refs: readonly OpRef[], facts: Facts, seen?: Seen,

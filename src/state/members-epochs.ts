@@ -61,7 +61,8 @@ export class MembersEpochs {
     return op?.kind === 'epoch' ? op : undefined
   }
 
-  /** Whatever any op, valid or not, boxed to this key: each epoch's keys still open what they sealed. */
+  /** Whatever any op, valid or not, boxed to this key: each epoch's keys still open what they
+   * sealed. */
   boxesFor(boxKey: Uint8Array): { epochId: string; box: Uint8Array }[] {
     const found: { epochId: string; box: Uint8Array }[] = []
     const device = this.#devices.get(toHex(boxKey))

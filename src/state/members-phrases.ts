@@ -3,10 +3,10 @@
  * carry. The genesis' phrase and those that it signed as its successors are senior to every device;
  * one that an owner put in its place without its signature ranks right behind that owner.
  *
- * Certificates are numbered; a later one is senior to an earlier one, so that whoever has the phrase
- * can always act on what it certified before. A successor ends its predecessor's certificates from
- * its own number on. Of several successors the one with the smallest number counts, then the one
- * with the smaller key.
+ * Certificates are numbered; a later one is senior to an earlier one, so that whoever has the
+ * phrase can always act on what it certified before. A successor ends its predecessor's
+ * certificates from its own number on. Of several successors the one with the smallest number
+ * counts, then the one with the smaller key.
  *
  *   signed: label, length first ‖ vault id 16 ‖ phrase's Ed25519 key ‖ serial u32 ‖ two keys
  *   'lattice/0/phrase-owner': keys of the device (Ed25519, X25519), which becomes an owner
@@ -90,8 +90,8 @@ export function certify(
 }
 
 /**
- * Reads all certificates of `phrase` among the records. `isPhrase`: whether a key is one of a phrase
- * already, this one included; such a one is no successor.
+ * Reads all certificates of `phrase` among the records. `isPhrase`: whether a key is one of a
+ * phrase already, this one included; such a one is no successor.
  */
 export function readCertificates(
   phrase: Phrase, records: readonly ControlRecord[], vaultId: Uint8Array,

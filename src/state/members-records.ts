@@ -1,8 +1,8 @@
 /**
  * Control ops as the fold takes them, from the batches that the state keeps. A body that does not
- * decode, and an op of a later lattice, count for nothing; the others of their batch stay. A genesis
- * under rules that this lattice does not know is no reason to throw here: without a genesis nobody
- * is a member, and opening the vault has told the user why.
+ * decode, and an op of a later lattice, count for nothing; the others of their batch stay. A
+ * genesis under rules that this lattice does not know is no reason to throw here: without a genesis
+ * nobody is a member, and opening the vault has told the user why.
  */
 
 import { decodeControl } from '../ops/control-codec.ts'

@@ -2,8 +2,8 @@
  * The rules of membership, one small function each, so that every one can be read, tested and
  * broken on purpose by itself. Pure. members-fold.ts applies them in the order of seniority.
  *
- * An *office* is a role that a device holds by one grant: (device, rank, path). A grant of a role is
- * a grant of every role up to it, each an office of its own. The path is that of the granter's
+ * An *office* is a role that a device holds by one grant: (device, rank, path). A grant of a role
+ * is a grant of every role up to it, each an office of its own. The path is that of the granter's
  * office, then sequence and index of the granting op; the genesis has [1], phrases [0, …].
  */
 

@@ -3,8 +3,9 @@
 // the standing of old ops changes. Pure; the order in which the ops are given does not matter.
 //
 // Registers: the position of each link, the node's content, its touches, its tags. A valid op that
-// names members of a register supersedes them, and, through each cut op that it names, what that one
-// names in the register, and so on. Cut ops supersede nothing by themselves; void ones are births.
+// names members of a register supersedes them, and, through each cut op that it names, what that
+// one names in the register, and so on. Cut ops supersede nothing by themselves; void ones are
+// births.
 
 import { compareRefs } from '../ops/order.ts'
 import {
@@ -253,7 +254,8 @@ function putMoves(part: ReplicatedPart, sorted: Sorted): void {
   }
 }
 
-// ---- attributes: each on its own, the greatest writer; cut ones where no valid one has written ----
+// ---- attributes: each on its own, the greatest writer; cut ones where no valid one has written
+// ----
 
 function attributesOf(sorted: Sorted): ReplicatedPart {
   const part: ReplicatedPart = {

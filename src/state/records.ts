@@ -1,7 +1,7 @@
 // The records that state is made of, decoded. One NodeRecord is everything this device knows about
-// one replicated node: positions of its links, content heads, attributes, what the view makes of it,
-// and what is local to the device (ino, cookies, access and change times). Beside them stand groups
-// (names that more than one link claims), directory moves, and what is noted of each batch.
+// one replicated node: positions of its links, content heads, attributes, what the view makes of
+// it, and what is local to the device (ino, cookies, access and change times). Beside them stand
+// groups (names that more than one link claims), directory moves, and what is noted of each batch.
 //
 // Invariants:
 //   - a record belongs to the generation in `epoch`; whoever changes it asks Store.edit() first;

@@ -1,6 +1,6 @@
-// ViewGroups: what each (directory, name) shows: one group of claims, its items, and the names under
-// which those that cannot have their own are shown. A group that is one ordinary entry has no record
-// and never comes here, unless its name meets another's.
+// ViewGroups: what each (directory, name) shows: one group of claims, its items, and the names
+// under which those that cannot have their own are shown. A group that is one ordinary entry has no
+// record and never comes here, unless its name meets another's.
 //
 // Within one pass a group that changes is loaded, its claims are changed, and at the end all loaded
 // groups of a directory are named (view-naming.ts). Whoever passed a name over is registered

@@ -1,10 +1,10 @@
 // What applying a batch does to the state, the same live, on replay and for every author: the fold,
 // what is noted about the batch and its author, and what its control ops change about who counts.
 //
-// Control ops take effect in a step of their own, refold(): the members are worked out anew from all
-// control ops, and every node is recomputed that an old batch touched which counts differently now.
-// The step has its own record in the journal, so that a replay takes it at the same place; until it
-// is taken, `isDirty`, and no checkpoint may be cut. Nothing local may wait unplaced then.
+// Control ops take effect in a step of their own, refold(): the members are worked out anew from
+// all control ops, and every node is recomputed that an old batch touched which counts differently
+// now. The step has its own record in the journal, so that a replay takes it at the same place;
+// until it is taken, `isDirty`, and no checkpoint may be cut. Nothing local may wait unplaced then.
 
 import { effectiveTime } from '../ops/hlc.ts'
 import type { HlcTime } from '../ops/hlc.ts'

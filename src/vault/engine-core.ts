@@ -3,7 +3,8 @@
 // runs it on simulated ports. Opening brings the index up to the end of the journal.
 //
 // Invariants: one core per journal and index; the order in the journal is the order in which
-// everything was applied; what control ops change takes effect only while nothing local is unplaced.
+// everything was applied; what control ops change takes effect only while nothing local is
+// unplaced.
 
 import type { PackMark } from '../chunks/pack-store.ts'
 import type { Op, OpRef } from '../ops/types.ts'

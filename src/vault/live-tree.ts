@@ -3,8 +3,8 @@
 // for the next commit. Inodes without a name (detached.ts) are local and live here only: they end
 // with the process, as on any filesystem.
 //
-// Before a change touches an item of a conflict, an operation of its own makes all of its items real
-// (tree-normalise.ts), so that the change does to that item what any filesystem would do, and
+// Before a change touches an item of a conflict, an operation of its own makes all of its items
+// real (tree-normalise.ts), so that the change does to that item what any filesystem would do, and
 // nothing to the others. A union of directories is changed by one op per member; what is made in
 // it, or moved into it, is put under its representative.
 //

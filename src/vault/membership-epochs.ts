@@ -1,6 +1,7 @@
 // Minting an epoch, and learning the keys of those that others minted. Pure but for the Random port
 // that new keys, nonces and boxes come from; the caller keeps what is learnt (crypto/key-ring.ts).
 
+import { isBoxKey } from '../crypto/box.ts'
 import { boxEpochKeys, commitmentsOf, openChain, openEpochKeys, sealChain } from '../crypto/epoch-keys.ts'
 import type { EpochCommitments } from '../crypto/epoch-keys.ts'
 import { NONCE_BYTES } from '../crypto/aead.ts'
@@ -64,7 +65,8 @@ export function mintEpoch(
     kind: 'epoch',
     ...commitmentsOf(child),
     parents: chained.toSorted((a, b) => compareBytes(a.epochId, b.epochId)),
-    boxes: unique(recipients).map(({ boxKey, kind }) => ({
+    // whoever gave a key that none can be sealed to cannot keep the others from a new epoch
+    boxes: unique(recipients).filter(({ boxKey }) => isBoxKey(boxKey)).map(({ boxKey, kind }) => ({
       boxKey, box: boxEpochKeys(child, boxKey, kind, random.bytes(32)),
     })),
   }

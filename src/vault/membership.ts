@@ -2,10 +2,11 @@
 // change a role, rotate, readmit, replace the phrase, recover with it. From the members as they are
 // known here, this device's keys and the Random port; nothing is applied or published.
 //
-// What the fold would refuse is refused here first, as 'denied', 'not-found', 'exists' or 'invalid'.
-// The ops of one result belong into one batch, in this order. Keys of a new epoch must be durable in
-// the key ring before the batch is published.
+// What the fold would refuse is refused here first, as 'denied', 'not-found', 'exists' or
+// 'invalid'. The ops of one result belong into one batch, in this order. Keys of a new epoch must
+// be durable in the key ring before the batch is published.
 
+import { isBoxKey } from '../crypto/box.ts'
 import { boxEpochKeys } from '../crypto/epoch-keys.ts'
 import { recoveryKeys } from '../crypto/phrase.ts'
 import { secretFrom, wipe } from '../crypto/secret.ts'
@@ -196,6 +197,7 @@ export class Membership {
   }
 
   #keyBox(boxKey: Uint8Array, role: Role): KeyBox {
+    if (!isBoxKey(boxKey)) throw new LatticeError('invalid', 'the device gave a key that is none')
     const id = fromHex(this.#members.currentEpoch())
     const epoch = (id && findEpoch(this.#keys, id)) ?? currentEpoch(this.#keys)
     if (isBlind(epoch)) throw new LatticeError('missing-key', 'a blind device has no keys to give')

@@ -1,8 +1,8 @@
 /**
- * What the engine needs from the world: time, randomness, disk, the journal, the logs, keys. Nothing
- * in ops, state, chunks and vault asks the system itself, so that a seed replays a whole history.
- * Real ones: journal/node-disk.ts, journal/journal.ts, and the daemon's clock and randomness.
- * Simulated ones: test/support/ and test/sim/.
+ * What the engine needs from the world: time, randomness, disk, the journal, the logs, keys.
+ * Nothing in ops, state, chunks and vault asks the system itself, so that a seed replays a whole
+ * history. Real ones: journal/node-disk.ts, journal/journal.ts, and the daemon's clock and
+ * randomness. Simulated ones: test/support/ and test/sim/.
  */
 
 import type { AuthorId } from '../ops/types.ts'

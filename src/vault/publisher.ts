@@ -3,8 +3,8 @@
 // the journal has the blocks as they were sealed, so the log comes out the same, byte for byte.
 //
 // The own log is appended to only while it is the journal's: its last block is compared first (no
-// two blocks are equal, since their nonces are random). A copy of this device that went on by itself
-// shows there; then nothing is published any more.
+// two blocks are equal, since their nonces are random). A copy of this device that went on by
+// itself shows there; then nothing is published any more.
 
 import type { AuthorId } from '../ops/types.ts'
 import type { Store } from '../state/store.ts'

@@ -1,10 +1,10 @@
-// Replica: applies what the logs bring. It pulls: at any time it holds at most one batch, and of each
-// author one note why that author's next batch cannot be applied yet; so memory does not grow with
-// what waits. Batches of an author are applied in order, each whole and only after what it depends
-// on; the order among authors does not matter for the state.
+// Replica: applies what the logs bring. It pulls: at any time it holds at most one batch, and of
+// each author one note why that author's next batch cannot be applied yet; so memory does not grow
+// with what waits. Batches of an author are applied in order, each whole and only after what it
+// depends on; the order among authors does not matter for the state.
 //
-// A batch is applied in one go, without letting others run, and only while nothing local waits for a
-// place in the journal: fold, journal, notes. Between batches it pauses after about a millisecond
+// A batch is applied in one go, without letting others run, and only while nothing local waits for
+// a place in the journal: fold, journal, notes. Between batches it pauses after about a millisecond
 // of work, so that local operations go on; when the index lags behind, it waits for a checkpoint.
 //
 // What does not open under a key that is here, or makes no sense, is applied as an empty batch.

@@ -1,6 +1,7 @@
-// Normalising: what makes a conflict's items real before a local change touches one of them, so that
-// removing or renaming one leaves the others where they are. Also what a filesystem call on a union
-// of directories means: one op per member. Pure: reads the store, makes ops with provisional refs.
+// Normalising: what makes a conflict's items real before a local change touches one of them, so
+// that removing or renaming one leaves the others where they are. Also what a filesystem call on a
+// union of directories means: one op per member. Pure: reads the store, makes ops with provisional
+// refs.
 //
 //   1. each main shown under a conflict name is moved to it
 //   2. each node with variants here: a put of its content over all its heads; then each displayed

@@ -140,8 +140,8 @@ export function moveOp(link: LinkRecord, parent: NodeRecord, name: Name): Op {
 
 /**
  * Removes the link. Whoever removes the last name of a node has seen its content and attributes go;
- * whoever removes one of several has not meant them. `gone`: links of it that are removed before, by
- * the same operation; `heads`: its content heads by then, when others than the record's.
+ * whoever removes one of several has not meant them. `gone`: links of it that are removed before,
+ * by the same operation; `heads`: its content heads by then, when others than the record's.
  */
 export function removeOps(
   record: NodeRecord, link: LinkRecord, gone: readonly string[] = [], heads?: readonly OpRef[],

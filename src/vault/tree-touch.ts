@@ -1,7 +1,7 @@
 // What comes before a local change: an item of a conflict is made real, with all the others of its
-// group, so that the change concerns that item alone; conflict copies that wait for a name which the
-// change frees are, too; and a change of a union is one of each of its members.
-// Used by LiveTree alone. Each step is an operation of its own, complete by itself.
+// group, so that the change concerns that item alone; conflict copies that wait for a name which
+// the change frees are, too; and a change of a union is one of each of its members. Used by
+// LiveTree alone. Each step is an operation of its own, complete by itself.
 
 import type { Ids } from '../ops/ids.ts'
 import type { AttrChange, AuthorId, Name, Op, OpRef } from '../ops/types.ts'

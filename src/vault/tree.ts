@@ -5,9 +5,9 @@
 // Reads and mutations are synchronous; permissions and POSIX error rules are the caller's (fs/):
 // what is asked for here must be possible, or an assertion fails.
 //
-// A directory may be a union of several nodes, and an entry an item of a conflict, under its own or a
-// conflict name: callers see ordinary directories and files. A change of one item leaves the others
-// under the names that they had.
+// A directory may be a union of several nodes, and an entry an item of a conflict, under its own or
+// a conflict name: callers see ordinary directories and files. A change of one item leaves the
+// others under the names that they had.
 
 import type { Attr, Ino } from './buffers.ts'
 import type { Content, Name, NodeKind, OpRef } from '../ops/types.ts'

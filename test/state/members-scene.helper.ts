@@ -1,6 +1,7 @@
 // Devices that make control ops by hand, honest and hostile: each has a log and a version vector of
 // what it has seen. Nothing here asks the rules; whether an op counts is the fold's to say.
-// (Phrases alone have real keys, made by @noble: guarded memory is too scarce for thousands of scenes.)
+// (Phrases alone have real keys, made by @noble: guarded memory is too scarce for thousands of
+// scenes.)
 import { ed25519 } from '@noble/curves/ed25519.js'
 import { commitmentsOf } from '../../src/crypto/epoch-keys.ts'
 import { vaultIdOf } from '../../src/crypto/vault-keys.ts'

@@ -1,5 +1,5 @@
-// Members as a pure function of the set of control ops: every conflict that is defined, in any order
-// of delivery, and every rule broken on purpose, which some case must notice.
+// Members as a pure function of the set of control ops: every conflict that is defined, in any
+// order of delivery, and every rule broken on purpose, which some case must notice.
 import t from 'tap'
 import { MEMBER_RULES } from '../../src/state/members-rules.ts'
 import type { MemberRules } from '../../src/state/members-rules.ts'

@@ -1,5 +1,6 @@
-// What a writer with a program of its own can put into its log: values at their bounds, times out of
-// this world, more than a journal record holds. Honest devices go on, agree, and can be reopened.
+// What a writer with a program of its own can put into its log: values at their bounds, times out
+// of this world, more than a journal record holds. Honest devices go on, agree, and can be
+// reopened.
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

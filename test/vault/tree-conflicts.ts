@@ -1,7 +1,7 @@
-// Conflicts and unions through the live tree: two or three devices that change the same names apart,
-// meet, and go on working. A local change of one item leaves every other where it is; devices that
-// have the same batches show the same; nothing that was written is lost but by who saw it.
-// SEED=n repeats a run.
+// Conflicts and unions through the live tree: two or three devices that change the same names
+// apart, meet, and go on working. A local change of one item leaves every other where it is;
+// devices that have the same batches show the same; nothing that was written is lost but by who saw
+// it. SEED=n repeats a run.
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
