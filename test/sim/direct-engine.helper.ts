@@ -47,7 +47,8 @@ export const TRUE_RULES: DirectRules = {
   rewrite: undefined, fold: undefined, history: undefined,
 }
 
-/** The control op of this harness, an unknown one: what an author appended from a length on is cut, or void. */
+/** The control op of this harness, an unknown one: what an author appended from a length on is cut,
+ * or void. */
 const OP_CUT = 63
 
 interface Stored {

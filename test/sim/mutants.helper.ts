@@ -21,6 +21,8 @@ export interface Mutant {
   memberRules?: Partial<MemberRules>
   /** The simulator must notice within so many seeds. */
   seedsMax: number
+  /** Cheap enough for every run of the tests. */
+  inCi: boolean
 }
 
 export const MUTANTS: readonly Mutant[] = [
@@ -41,10 +43,12 @@ export const MUTANTS: readonly Mutant[] = [
   mutant('rm does not cover content', 'R3', { rewrite: coverNothing }),
   mutant('a move supersedes nothing', 'R3', { rewrite: moveOnTop }),
   mutant('no cycle check', 'R4', { fold: { skipCycles: false } }),
-  mutant('a removed directory hides what is in it', 'R3', { fold: { deadDirectoriesShow: false } }),
+  mutant('a removed directory hides what is in it', 'R3', {
+    fold: { deadDirectoriesShow: false },
+  }),
   mutant('nothing is revived', 'R3', { fold: { revive: false } }),
   mutant('a conflict name may be that of a real file', 'R6', { fold: { avoidTakenNames: false } }),
-  mutant('no fallback: claims of cut authors are no places', 'R3', { history: forgetPlaces }, 'cuts'),
+  mutant('no fallback: cut claims are no places', 'R3', { history: forgetPlaces }, 'cuts'),
   mutant('supersession does not pass through cut ops', 'R3', { history: endAtCuts }, 'cuts'),
   memberMutant('members: cutoffs are ignored', { isBeyond: () => false }),
   memberMutant('members: seniority is ignored', { isJunior: () => true }),
@@ -54,11 +58,13 @@ export const MUTANTS: readonly Mutant[] = [
 function mutant(
   name: string, rule: string, rules: Partial<DirectRules>, profile = 'rules', seedsMax = 300,
 ): Mutant {
-  return { name, rule, profile, rules, seedsMax }
+  const inCi = profile === 'rules' && rules.rewrite === undefined
+    && rules.fold?.skipCycles === undefined
+  return { name, rule, profile, rules, seedsMax, inCi }
 }
 
 function memberMutant(name: string, memberRules: Partial<MemberRules>): Mutant {
-  return { name, rule: 'R8', profile: 'members', memberRules, seedsMax: 60 }
+  return { name, rule: 'R8', profile: 'members', memberRules, seedsMax: 60, inCi: false }
 }
 
 /** Which seed noticed, and what; undefined when none did. */

@@ -1,5 +1,5 @@
-// The vault of simulated worlds: its ids and keys, fixed for all episodes (a seed must not depend on
-// what keys were drawn), and what each device may open. Keys of epochs are handed out as boxes
+// The vault of simulated worlds: its ids and keys, fixed for all episodes (a seed must not depend
+// on what keys were drawn), and what each device may open. Keys of epochs are handed out as boxes
 // would: by who may have them, once the device knows the epoch.
 import { blake2b } from '../../src/crypto/hash.ts'
 import { vaultIdOf } from '../../src/crypto/vault-keys.ts'

@@ -8,10 +8,14 @@ import { planOf } from './plan.helper.ts'
 import { PROFILES, profileNamed } from './profiles.helper.ts'
 import { REGRESSIONS } from './regressions.helper.ts'
 
+t.setTimeout(230_000)
+
 const seed = Number(process.env['SEED'] ?? 1)
 /** Real time for the smoke run of one profile. */
-const SMOKE_MS = 3000
-const MUTANTS_IN_CI = 6
+const SMOKE_MS = 4000
+const SMOKE_EPISODES = 12
+/** Those that a few episodes notice. */
+const MUTANTS_IN_CI = 8
 
 t.test('seeds that failed once', async (t) => {
   for (const { seed: once, profile, note } of REGRESSIONS) {
@@ -25,7 +29,7 @@ t.test('a short run of every profile', async (t) => {
     const until = performance.now() + SMOKE_MS
     let episodes = 0
     let failed: string | undefined
-    while (performance.now() < until && episodes < 40 && failed === undefined) {
+    while (performance.now() < until && episodes < SMOKE_EPISODES && failed === undefined) {
       const at = seed + episodes++
       const { violation } = await runEpisode(planOf(at, profile))
       if (violation === undefined) continue
@@ -36,7 +40,7 @@ t.test('a short run of every profile', async (t) => {
 })
 
 t.test('same seed, same trace', async (t) => {
-  for (const profile of PROFILES) {
+  for (const profile of PROFILES.filter(({ name }) => name === 'core' || name === 'members')) {
     const plan = planOf(seed, profile)
     const one = await runEpisode(plan)
     const two = await runEpisode(plan)
@@ -45,7 +49,7 @@ t.test('same seed, same trace', async (t) => {
 })
 
 t.test('rules broken on purpose are noticed', async (t) => {
-  for (const mutant of MUTANTS.slice(0, MUTANTS_IN_CI)) {
+  for (const mutant of MUTANTS.filter(({ inCi }) => inCi).slice(0, MUTANTS_IN_CI)) {
     const found = await hunt(mutant, seed)
     t.ok(found !== undefined, `${mutant.rule}: ${mutant.name}`)
   }
