@@ -16,6 +16,7 @@ import { epochIdOf } from '../ops/control-genesis.ts'
 import type { EpochOp } from '../ops/control-types.ts'
 import { EPOCH_PARENTS_MAX, rankOf } from '../ops/control-types.ts'
 import type { Members } from '../state/members.ts'
+import type { EpochInfo } from '../state/members-types.ts'
 import { compareBytes, equalBytes, fromHex, toHex } from '../util/bytes.ts'
 import { must } from '../util/assert.ts'
 import { LatticeError, isLatticeError } from '../util/errors.ts'
@@ -42,14 +43,15 @@ export function recipientsOf(members: Members): Recipient[] {
 }
 
 /**
- * A new epoch on top of all valid ones whose keys are here. The caller puts the keys into the key
- * ring, durably, before the op is published. Throws 'missing-key' when no epoch's keys are here.
+ * A new epoch on top of all valid ones whose keys are here, and of those that were valid once. The
+ * caller puts the keys into the key ring, durably, before the op is published. Throws 'missing-key'
+ * when no epoch's keys are here.
  */
 export function mintEpoch(
   members: Members, keys: VaultKeys, recipients: readonly Recipient[], random: Random,
 ): { op: EpochOp; keys: EpochKeys } {
   const child = newKeys(random)
-  const parents = members.epochHeads()
+  const parents = [...members.epochHeads(), ...fallenHeads(members)]
     .map(({ epochId }) => findEpoch(keys, idBytes(epochId)))
     .filter((epoch) => epoch !== undefined && !isBlind(epoch)) as EpochKeys[]
   if (parents.length === 0) {
@@ -90,7 +92,7 @@ export function learnEpochs(members: Members, keys: VaultKeys): Learnt {
   }
   for (const { epochId, box } of members.boxesFor(pair.publicKey)) {
     const before = known.get(epochId)
-    if (before !== undefined && !isBlind(before)) continue
+    if ((before !== undefined && !isBlind(before)) || !isVouchedFor(members, epochId)) continue
     const epoch = openBox(members, epochId, box, pair, learnt)
     if (epoch === undefined) continue
     if (before === undefined || !isBlind(epoch)) keep(epoch)
@@ -105,6 +107,24 @@ export function learnEpochs(members: Members, keys: VaultKeys): Learnt {
     }
   }
   return learnt
+}
+
+/**
+ * Whether the epoch counts, or one that counts was built on it. An epoch that anybody made for some
+ * would divide them from the others: who has its keys applies what is sealed under it, and must
+ * then seal what nobody else can read. Without its keys such batches wait.
+ */
+function isVouchedFor(members: Members, epochId: string): boolean {
+  if (members.epoch(epochId)?.isValid === true) return true
+  return members.epochs().some((other) => other.isValid && members.precedes(epochId, other.epochId))
+}
+
+/** Epochs that have counted once, and that nothing was built on: a new one makes them known. */
+function fallenHeads(members: Members): EpochInfo[] {
+  const all = members.epochs()
+  return all.filter(({ epochId, isValid }) => (
+    !isValid && !all.some((other) => members.precedes(epochId, other.epochId))
+  ))
 }
 
 /** The keys in the box, checked; undefined, and noted when bad, if they are not the epoch's. */
