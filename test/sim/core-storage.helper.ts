@@ -70,6 +70,7 @@ export class CoreStorage implements Storage {
 
   disarm(): void {
     if (!this.hasCrashed) this.disk.crashAfter(Infinity)
+    this.disk.healed()
   }
 
   fail(random: SeededRandom): void {

@@ -13,5 +13,5 @@ export const REGRESSIONS: readonly Regression[] = [
   { seed: 36, profile: 'rules', note: 'a conflict copy slid to a name that was just freed' },
   { seed: 38, profile: 'rules', note: 'conflict copies followed a new link elsewhere' },
   { seed: 87, profile: 'rules', note: 'the last entry of a removed directory freed its name' },
-  { seed: 201, profile: 'rules', note: 'a conflict copy stayed in the directory that its file left' },
+  { seed: 201, profile: 'rules', note: 'a conflict copy stayed in the directory its file left' },
 ]

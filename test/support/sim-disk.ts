@@ -57,6 +57,11 @@ export class SimDisk implements Disk {
     this.#crashAt = this.calls + calls
   }
 
+  /** Failures that were asked for and have not come are called off. */
+  healed(): void {
+    this.#failures = []
+  }
+
   get hasCrashed(): boolean {
     return this.calls >= this.#crashAt
   }
