@@ -110,7 +110,9 @@ export function openChain(
   const ad = chainAd(vaultId, parent.epochId, childCommitments)
   const parts: Secret[] = []
   try {
-    if (!isBlind(child)) parts.push(openEntry(child.historyKey, 'lattice/0/chain', ad, entries.chain))
+    if (!isBlind(child)) {
+      parts.push(openEntry(child.historyKey, 'lattice/0/chain', ad, entries.chain))
+    }
     const control = entries.controlChain
     parts.push(openEntry(child.controlKey, 'lattice/0/control-chain', ad, control))
     const plain = secretFrom(concatBytes(...parts))
