@@ -179,7 +179,9 @@ function readAdd(reader: Reader): AddOp {
   if (form > 2) reject('control-form')
   const code = form === 1 ? { code: reader.raw(KEY_BYTES) } : {}
   const certificate = form === 2 ? { certificate: readCertificate(reader) } : {}
-  return { kind: 'add', device, boxKey, role, label, ...code, ...certificate, ...readKeyBox(reader) }
+  return {
+    kind: 'add', device, boxKey, role, label, ...code, ...certificate, ...readKeyBox(reader),
+  }
 }
 
 function writeRole(writer: Writer, op: RoleOp): void {

@@ -108,5 +108,6 @@ function decodeLabel(bytes: Uint8Array): string {
 }
 
 function badLabel(): LatticeError {
-  return new LatticeError('invalid', `a device's name has at most ${LABEL_MAX_BYTES} bytes of UTF-8`)
+  const text = `a device's name has at most ${LABEL_MAX_BYTES} bytes of UTF-8`
+  return new LatticeError('invalid', text)
 }
