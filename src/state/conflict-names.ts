@@ -14,7 +14,7 @@ const EXTENSION_BYTES_MAX = 16
 const AUTHOR_LABEL_BYTES = 4
 const DAY_MS = 86_400_000
 /** Control characters, and what cannot stand in a name. */
-// eslint-disable-next-line no-control-regex
+// eslint-disable-next-line no-control-regex -- control characters are what it is about
 const UNFIT = /[\u0000-\u001f\u007f/]/g
 
 /** Of the op that gave the item its position or its content. */

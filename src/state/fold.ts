@@ -6,8 +6,8 @@
 //              `heads` = position ops nobody has superseded: a link is kept while it has one
 //   content    multi-value register over base; the greatest head wins
 //   attributes last writer wins, each on its own; `touches` = those nobody has superseded
-//   history    ops that are cut or void, and what others do to a node that has such, are not applied
-//              step by step: the record is made anew from its history (node-history.ts)
+//   history    ops that are cut or void, and what others do to a node that has such, are not
+//              applied step by step: the record is made anew from its history (node-history.ts)
 //
 // One batch, or one user operation, is applied as a whole: first the records, then the view once.
 

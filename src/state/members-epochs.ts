@@ -71,7 +71,9 @@ export class MembersEpochs {
         const box = op.boxes.find((one) => equalBytes(one.boxKey, boxKey))?.box
         if (box !== undefined) found.push({ epochId: toHex(epochIdOf(body)), box })
       } else if ((op.kind === 'add' || op.kind === 'role') && op.keyBox !== undefined) {
-        const isMine = op.kind === 'add' ? equalBytes(op.boxKey, boxKey) : device?.includes(op.device)
+        const isMine = op.kind === 'add'
+          ? equalBytes(op.boxKey, boxKey)
+          : device?.includes(op.device)
         const { epochId, box } = op.keyBox
         if (isMine === true) found.push({ epochId: toHex(epochId), box })
       }

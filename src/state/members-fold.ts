@@ -297,7 +297,9 @@ export class MembersFold {
       const reason = isCarrier(op) ? 'certificate' : op.kind === 'genesis' ? 'genesis' : 'cut'
       this.fates.set(record, reason)
     }
-    const acts = new Map([...this.ledger.acts.values()].flat().map((act) => [refKey(act.record), act]))
+    const acts = new Map(
+      [...this.ledger.acts.values()].flat().map((act) => [refKey(act.record), act]),
+    )
     for (const [target, readmissions] of this.ledger.readmissions) {
       const act = acts.get(target)
       for (const readmission of readmissions) {

@@ -86,8 +86,9 @@ export class Members {
     const infos = [...this.#fold.ledger.grants.keys()].map((device) => this.#info(device))
     const rank = ({ role }: MemberInfo): number => (role === undefined ? -1 : ROLES.indexOf(role))
     return infos.toSorted((a, b) => (
-      this.#rules.compareOffices({ rank: rank(a), path: a.path }, { rank: rank(b), path: b.path }) ||
-      (a.device < b.device ? -1 : 1)
+      this.#rules.compareOffices(
+        { rank: rank(a), path: a.path }, { rank: rank(b), path: b.path },
+      ) || (a.device < b.device ? -1 : 1)
     ))
   }
 
