@@ -195,7 +195,9 @@ export class Committer implements JournalGate {
 
   /** A batch of this device came back by its log. Nothing may be queued. */
   adopt(nextSeq: number, time: HlcTime): void {
-    assert(this.#pending.count === 0 && nextSeq === this.#nextSeq + 1, 'committer: not the next one')
+    assert(
+      this.#pending.count === 0 && nextSeq === this.#nextSeq + 1, 'committer: not the next one',
+    )
     this.#nextSeq = nextSeq
     this.#time = { ...time }
     this.#hlc.receive(time)
@@ -453,7 +455,9 @@ export class Committer implements JournalGate {
     if (this.#options.placed === undefined) return
     const ops = this.#opsOf(facts.length)
     const deps = this.#deps
-    this.#options.placed({ author, seq, time: this.#time, treeHash: undefined, deps, ops }, position)
+    this.#options.placed(
+      { author, seq, time: this.#time, treeHash: undefined, deps, ops }, position,
+    )
   }
 
   /** Of the first operations in the queue, which are in the batch. */

@@ -2,7 +2,9 @@
 // that new keys, nonces and boxes come from; the caller keeps what is learnt (crypto/key-ring.ts).
 
 import { isBoxKey } from '../crypto/box.ts'
-import { boxEpochKeys, commitmentsOf, openChain, openEpochKeys, sealChain } from '../crypto/epoch-keys.ts'
+import {
+  boxEpochKeys, commitmentsOf, openChain, openEpochKeys, sealChain,
+} from '../crypto/epoch-keys.ts'
 import type { EpochCommitments } from '../crypto/epoch-keys.ts'
 import { NONCE_BYTES } from '../crypto/aead.ts'
 import { newSecret, wipe } from '../crypto/secret.ts'

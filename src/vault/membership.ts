@@ -73,7 +73,9 @@ export class Membership {
       })
     }
     const { code } = device
-    const isPending = ({ by, role, code: other }: { by: AuthorId; role: Role; code: Uint8Array }) => (
+    const isPending = (
+      { by, role, code: other }: { by: AuthorId; role: Role; code: Uint8Array },
+    ) => (
       by === this.#self && role === device.role && code !== undefined && equalBytes(code, other)
     )
     if (code !== undefined && !this.#members.pendingInvites().some(isPending)) {

@@ -270,7 +270,9 @@ class Decision {
       if (own === undefined) return // the file goes, with all of it
       this.#as.set(record.node, own.name)
     }
-    const chosen = must(own === undefined ? record.winner : nodeOf(store, own.node).winner, 'no head')
+    const chosen = must(
+      own === undefined ? record.winner : nodeOf(store, own.node).winner, 'no head',
+    )
     for (const shown of kept) {
       if (shown === own) continue
       makeReal(this.#drafts.for(nodeOf(store, shown.node)), this.#options, shown)

@@ -188,7 +188,9 @@ export interface RealCopies {
 }
 
 /** A shown variant becomes a file of its own, under the name that it is shown with. */
-export function makeReal(draft: Draft, { store, ids, author }: RealCopies, shown: GroupShown): void {
+export function makeReal(
+  draft: Draft, { store, ids, author }: RealCopies, shown: GroupShown,
+): void {
   const variant = nodeOf(store, shown.node)
   const head = variant.heads[0]
   const link = variant.links[0]
