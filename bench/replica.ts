@@ -193,7 +193,8 @@ function tell(what: string, tookMs: number[], note = ''): void {
     (sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? 0).toFixed(2)
   )
   rows.push({
-    what, operations: sorted.length, p50: at(0.5), p99: at(0.99), 'p99.9': at(0.999), max: at(1), note,
+    what, operations: sorted.length,
+    p50: at(0.5), p99: at(0.99), 'p99.9': at(0.999), max: at(1), note,
   })
 }
 
@@ -229,9 +230,12 @@ try {
   const cpuUs = (cpu.user + cpu.system) / batchCount
   const [busyMs = [], heldMs = []] = await Promise.all(busy)
   tell('while applying', busyMs, `${batchCount} batches in ${(passedMs / 1000).toFixed(1)} s, ` +
-    `${cpuUs.toFixed(0)} µs of CPU each, RSS ${Math.round(process.memoryUsage().rss / 2 ** 20)} MiB`)
+    `${cpuUs.toFixed(0)} µs of CPU each, ` +
+    `RSS ${Math.round(process.memoryUsage().rss / 2 ** 20)} MiB`)
   tell('while applying: thread held', heldMs, 'CPU time')
-  rows.push({ what: `the first ${fileCount} files, applied`, note: `${(firstMs / 1000).toFixed(1)} s` })
+  rows.push({
+    what: `the first ${fileCount} files, applied`, note: `${(firstMs / 1000).toFixed(1)} s`,
+  })
   await here.close()
   console.table(rows)
   if (process.argv.includes('--json')) for (const row of rows) console.log(JSON.stringify(row))
