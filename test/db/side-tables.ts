@@ -184,7 +184,9 @@ t.test('the state hash is of what is replicated, and of nothing else', (t) => {
     other.links = [link, ...other.links.slice(1)]
     other.mergedInto = id(1, 3)
     other.members = [id(1, 3), id(1, 4)]
-    Object.assign(other, { grouped: true, claimCount: 5, skipCount: 2, last: refOf(random), ino: 9 })
+    Object.assign(other, {
+      grouped: true, claimCount: 5, skipCount: 2, last: refOf(random), ino: 9,
+    })
     t.equal(hash.hashOf(other), plain)
     const born = { ...link, births: [...link.births, refOf(random)] }
     other.links = [born, ...other.links.slice(1)]
