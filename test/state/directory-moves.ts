@@ -10,7 +10,9 @@ import { LmdbIndex } from '../../src/db/lmdb-index.ts'
 import { compareRefs } from '../../src/ops/order.ts'
 import type { AuthorId, LinkId, Name, NodeId, OpRef } from '../../src/ops/types.ts'
 import { changeMoves, insertMove, removeMove } from '../../src/state/directory-moves.ts'
-import type { MovePort, NewMove, NewStart, PositionChange } from '../../src/state/directory-moves.ts'
+import type {
+  MovePort, NewMove, NewStart, PositionChange,
+} from '../../src/state/directory-moves.ts'
 import { MemoryBase } from '../../src/state/memory-base.ts'
 import { StateMeta } from '../../src/state/meta.ts'
 import { Overlay } from '../../src/state/overlay.ts'

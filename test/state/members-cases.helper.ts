@@ -144,7 +144,9 @@ export const MEMBER_CASES: readonly MemberCase[] = [
     roles: 'n owner, w writer, a -2',
     voids: ['a2.0 remove cut', 'a3.0 add cut'],
     standing: { a1: 'valid', a2: 'cut', n0: 'valid' },
-    more: (_s, m) => [[m.phrases()[0]?.serialMax, 1], [m.rotation().reasons.includes('missing'), true]],
+    more: (_s, m) => [
+      [m.phrases()[0]?.serialMax, 1], [m.rotation().reasons.includes('missing'), true],
+    ],
   },
   {
     what: 'a later certificate is senior to an earlier one; carried twice it counts once',
@@ -211,7 +213,8 @@ export const MEMBER_CASES: readonly MemberCase[] = [
     more: (_s, m) => [[m.phrases().length, 1]],
   },
   {
-    what: 'an owner replaces the phrase without it: it ranks behind that owner, and the old one goes on',
+    what: 'an owner replaces the phrase without it: it ranks behind that owner, ' +
+      'and the old one goes on',
     play: (s) => {
       owners(s)
       const next = s.newPhrase()
@@ -408,7 +411,11 @@ export const MEMBER_CASES: readonly MemberCase[] = [
       s.do('p', s.role('w', 'writer', 'raise', 0))
       s.do('p', s.role('x', 'writer', 'raise', 0))
       s.do('p', s.add('x', 'writer'))
-      s.do('p', { kind: 'readmit', target: { author: s.author('o'), seq: 1, index: 0 }, logs: [s.mark('x', 8)] })
+      s.do('p', {
+        kind: 'readmit',
+        target: { author: s.author('o'), seq: 1, index: 0 },
+        logs: [s.mark('x', 8)],
+      })
     },
     roles: 'a owner, o owner, p owner, b admin, w reader, x -0',
     voids: ['p2.0 add device-known', 'p3.0 readmit readmit-senior'],
@@ -510,7 +517,9 @@ export const MEMBER_CASES: readonly MemberCase[] = [
       s.do('c', s.remove('w', 0))
       s.do('b', s.remove('c', 0))
       s.do('b', {
-        kind: 'readmit', target: { author: s.author('b'), seq: 0, index: 0 }, logs: [s.mark('c', 1)],
+        kind: 'readmit',
+        target: { author: s.author('b'), seq: 0, index: 0 },
+        logs: [s.mark('c', 1)],
       })
     },
     roles: 'a owner, b admin, q writer, w writer, x writer, r reader, c -1',
@@ -564,7 +573,9 @@ export const MEMBER_CASES: readonly MemberCase[] = [
     what: 'a senior picks the branch of a forked log; of two that pick, the more senior',
     play: (s) => {
       family(s)
-      s.do('c', { kind: 'fork', device: s.author('w'), mark: { ...s.mark('w', 5), treeHash: HASH } })
+      s.do('c', {
+        kind: 'fork', device: s.author('w'), mark: { ...s.mark('w', 5), treeHash: HASH },
+      })
       s.do('b', { kind: 'fork', device: s.author('w'), mark: s.mark('w', 5) })
       s.do('b', { kind: 'fork', device: s.author('w'), mark: s.mark('w', 8) })
       s.do('w', { kind: 'fork', device: s.author('x'), mark: s.mark('x', 8) })
@@ -596,7 +607,8 @@ export const MEMBER_CASES: readonly MemberCase[] = [
     ],
   },
   {
-    what: 'a device that the phrase certifies is an owner from its beginning, removed before or not',
+    what: 'a device that the phrase certifies is an owner from its beginning, ' +
+      'removed before or not',
     play: (s) => {
       family(s)
       s.do('b', s.remove('w', 1))
@@ -656,7 +668,8 @@ export const MEMBER_CASES: readonly MemberCase[] = [
     ],
   },
   {
-    what: 'of concurrent epochs that of the most senior seals, until a joint one; a senior report voids',
+    what: 'of concurrent epochs that of the most senior seals, until a joint one; ' +
+      'a senior report voids',
     play: (s) => {
       family(s)
       const [first, all] = [s.idOf(s.genesis), ['a', 'b', 'c', 'w', 'x', 'r']]

@@ -179,7 +179,9 @@ function broken(scene: Scene, members: Members): string[] {
     for (const { ref, op } of scene.records) {
       if (ref.author !== device || members.roleAt(device, ref.seq) !== undefined) continue
       const isCarrier = 'certificate' in op && op.certificate !== undefined
-      if (!isCarrier && op.kind !== 'genesis' && !voids.has(nameOf(ref))) lines.push('an op beyond the cutoff counts')
+      if (!isCarrier && op.kind !== 'genesis' && !voids.has(nameOf(ref))) {
+        lines.push('an op beyond the cutoff counts')
+      }
     }
   }
   return lines
@@ -201,7 +203,9 @@ t.test('seeds that once failed', async (t) => {
   }
 })
 
-t.test('random worlds agree with the naive oracle, in any order', { timeout: 600_000 }, async (t) => {
+t.test('random worlds agree with the naive oracle, in any order', {
+  timeout: 600_000,
+}, async (t) => {
   t.comment(`seed ${seed}`)
   let ops = 0
   let voids = 0

@@ -67,7 +67,9 @@ class Device {
     for (const [index, op] of ops.entries()) {
       if (op.kind !== 'control') throw new Error('a control op')
       const decoded = decodeControl(op)
-      const ref = { ms: 1000 + this.records.size, counter: 0, author: this.author, seq, index, order: 0 }
+      const ref = {
+        ms: 1000 + this.records.size, counter: 0, author: this.author, seq, index, order: 0,
+      }
       this.records.set(`${this.author}${seq}.${index}`, { ref, deps, op: decoded!, body: op.body })
     }
     this.learn()
@@ -184,7 +186,8 @@ t.test('epoch keys: boxes hold what the epoch commits to, or are refused', async
     t.same(opened[field], epoch[field], field)
     const other = { ...epoch, [field]: secretFrom(random.bytes(32)) }
     const wrong = boxEpochKeys(other, pair.publicKey, 'full', random.bytes(32))
-    t.equal(codeOf(() => openEpochKeys(epoch.epochId, wrong, pair, is)), 'invalid', `other ${field}`)
+    const code = codeOf(() => openEpochKeys(epoch.epochId, wrong, pair, is))
+    t.equal(code, 'invalid', `other ${field}`)
   }
   const blind = boxEpochKeys(epoch, pair.publicKey, 'blind', random.bytes(32))
   t.equal(blind.length, 112)
@@ -372,7 +375,8 @@ t.test('invites, and what is refused before it is made', async (t) => {
   t.equal(codeOf(() => b.membership.add(again)), 'denied', 'used')
   const { membership } = b
   t.equal(codeOf(() => membership.add({ ...again, role: 'owner' })), 'denied')
-  t.equal(codeOf(() => membership.add({ ...device, device: third.author, label: 'é'.repeat(40) })), 'invalid')
+  const long = { ...device, device: third.author, label: 'é'.repeat(40) }
+  t.equal(codeOf(() => membership.add(long)), 'invalid')
   t.equal(codeOf(() => membership.remove(a.author, [a.mark(0)])), 'denied')
   t.equal(codeOf(() => membership.remove(b.author, [b.mark(0)])), 'denied')
   t.equal(codeOf(() => membership.remove(third.author, [third.mark(0)])), 'not-found')

@@ -142,7 +142,9 @@ class World {
       const path = [...word.lineage, 2 ** 32 - word.generation, 2 ** 32 - paper.serial, ...words]
       if (given.has(path.join())) continue
       given.add(path.join())
-      this.given.push({ device: latin1(key), rank: 4, path, from: 0, via: word.via, carrier: paper.record })
+      this.given.push({
+        device: latin1(key), rank: 4, path, from: 0, via: word.via, carrier: paper.record,
+      })
     }
     if (next === undefined) return
     for (const { record, serial, order } of nexts) {

@@ -132,7 +132,9 @@ export class Scene {
   }
 
   role(name: string, role: Role, change: 'raise' | 'lower', length?: number): RoleOp {
-    return { kind: 'role', device: this.author(name), role, change, logs: [this.mark(name, length)] }
+    return {
+      kind: 'role', device: this.author(name), role, change, logs: [this.mark(name, length)],
+    }
   }
 
   remove(name: string, length?: number): RemoveOp {

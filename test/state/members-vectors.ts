@@ -2,7 +2,9 @@
 import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { boxSealWith } from '../../src/crypto/box.ts'
-import { boxEpochKeys, commitmentsOf, openChain, openEpochKeys, sealChain } from '../../src/crypto/epoch-keys.ts'
+import {
+  boxEpochKeys, commitmentsOf, openChain, openEpochKeys, sealChain,
+} from '../../src/crypto/epoch-keys.ts'
 import { secretFrom } from '../../src/crypto/secret.ts'
 import { boxKeyPair } from '../../src/crypto/sign.ts'
 import type { EpochKeys } from '../../src/crypto/vault-keys.ts'
@@ -34,7 +36,13 @@ function ruleOf(act: () => unknown): unknown {
   return 'nothing'
 }
 
-interface Body { control: number; critical: boolean; body: string; rule?: string; op?: { kind: string } }
+interface Body {
+  control: number
+  critical: boolean
+  body: string
+  rule?: string
+  op?: { kind: string }
+}
 
 t.test('bodies: one form each, and a named rule for what is refused', async (t) => {
   const { valid, invalid } = load('bodies') as { valid: Body[]; invalid: Body[] }
@@ -151,7 +159,9 @@ t.test('histories: from the bodies that the state keeps', async (t) => {
       { index: 1, control: 30, critical: true, body: bytes('00') },
     ] }
     const members = Members.ofBatches([noise, ...batches], { vaultId: bytes(vaultId) })
-    const voids = new Set(members.voidOps().map(({ ref }) => `${ref.author}${ref.seq}.${ref.index}`))
+    const voids = new Set(
+      members.voidOps().map(({ ref }) => `${ref.author}${ref.seq}.${ref.index}`),
+    )
     const found = ops.flatMap(([device, seq, index], i) => (
       voids.has(`${author(device)}${seq}.${index}`) ? [] : [i]
     ))

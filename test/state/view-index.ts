@@ -33,7 +33,9 @@ function eventsOf(seed: number): readonly ReplicaEvent[] {
     else if (random.chance(0.08)) fuzz.normalise(user)
     else fuzz.act(user)
     if (fuzz.options.cuts && random.chance(0.03)) fuzz.changeStanding()
-    if (random.chance(0.1)) for (const one of fuzz.users) one.changeStanding(standingOf(fuzz.standing))
+    if (random.chance(0.1)) {
+      for (const one of fuzz.users) one.changeStanding(standingOf(fuzz.standing))
+    }
     const ready = [...fuzz.logs].flatMap(([author, log]) => {
       const batch = log[heard.get(author) ?? 0]
       const isReady = batch?.deps.every((dep) => (heard.get(dep.author) ?? 0) >= dep.length)
@@ -126,7 +128,9 @@ function textOf(store: Overlay): string {
         const byName = store.entry(ino, entry.name)?.ino
         const byNode = store.inoOf(store.node(entry.ino)!.node as NodeId)
         if (byName !== entry.ino || byNode !== entry.ino) throw new Error(`${path}/${entry.name}`)
-        lines.push(JSON.stringify(store.group(ino, entry.name)), store.skips(ino, entry.name).join())
+        lines.push(
+          JSON.stringify(store.group(ino, entry.name)), store.skips(ino, entry.name).join(),
+        )
         walk(entry.ino, `${path}/${entry.name} ${entry.ino} ${entry.cookie}`)
       }
       if (page.length < 4) return

@@ -5,7 +5,9 @@ import { effectiveTime } from '../../src/ops/hlc.ts'
 import type { HlcTime } from '../../src/ops/hlc.ts'
 import { Ids } from '../../src/ops/ids.ts'
 import { KIND_DIRECTORY, KIND_FILE } from '../../src/ops/types.ts'
-import type { AttrChange, AuthorId, Name, NodeId, NodeKind, Op, OpRef } from '../../src/ops/types.ts'
+import type {
+  AttrChange, AuthorId, Name, NodeId, NodeKind, Op, OpRef,
+} from '../../src/ops/types.ts'
 import { FACTS_FOLLOW, Facts } from '../../src/state/facts.ts'
 import { Fold, makeRoot } from '../../src/state/fold.ts'
 import type { HistoryOp, Standing } from '../../src/state/fold.ts'
@@ -135,7 +137,9 @@ export class Device {
 
   // ---- changing ----
 
-  make(path: string, kind: NodeKind, content?: string, mode = 0o644, attrs: AttrChange[] = []): void {
+  make(
+    path: string, kind: NodeKind, content?: string, mode = 0o644, attrs: AttrChange[] = [],
+  ): void {
     const [parent, name] = this.#split(path)
     const node = ids.node(this.author, ++this.#mint, kind)
     const ops: Op[] = [{
@@ -184,7 +188,9 @@ export class Device {
   remove(path: string): void {
     const [parent, name] = this.#split(path)
     const record = this.record(path)
-    const nodes = record.members.length > 0 ? record.members.map((one) => this.find(one)!) : [record]
+    const nodes = record.members.length > 0
+      ? record.members.map((one) => this.find(one)!)
+      : [record]
     this.emit(nodes.flatMap((one) => removeOps(one, linkOf(one, parent.ino, name))))
   }
 
