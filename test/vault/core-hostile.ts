@@ -28,7 +28,9 @@ class Hostile {
   readonly logs = new MemoryLogs(this.author)
   #mint = 0
 
-  batch(ops: Op[], { ms = 1_800_000_000_000, counter = 0, deps = [] }: Partial<Batch> = {}): number {
+  batch(
+    ops: Op[], { ms = 1_800_000_000_000, counter = 0, deps = [] }: Partial<Batch> = {},
+  ): number {
     const seq = this.logs.length(this.author)
     const epochId = epochNamed('1')
     const opKey = blake2b(32, Buffer.concat([epochId, Buffer.from('op')]))

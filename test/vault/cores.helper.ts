@@ -344,7 +344,9 @@ export class Device {
           : (node.content?.kind ?? '')
         const { mode, nlink } = node.attr
         const numbers = local ? ` #${entry.ino}.${node.generation} @${entry.cookie}` : ''
-        const times = local ? ` ${node.attr.mtimeSec} ${node.attr.ctimeSec} ${node.attr.atimeSec}` : ''
+        const times = local
+          ? ` ${node.attr.mtimeSec} ${node.attr.ctimeSec} ${node.attr.atimeSec}`
+          : ''
         lines.push(`${name} ${entry.kind} ${mode} ${nlink} "${content}"${numbers}${times}`)
         if (entry.kind === KIND_DIRECTORY) walk(entry.ino, name)
       }

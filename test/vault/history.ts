@@ -6,7 +6,9 @@ import type { NodeRecord } from '../../src/state/records.ts'
 import { rebuildNode } from '../../src/state/node-history.ts'
 import { Device, heal } from './cores.helper.ts'
 
-const recordAt = (device: Device, path: string): NodeRecord => device.core.store.node(device.at(path))!
+const recordAt = (device: Device, path: string): NodeRecord => (
+  device.core.store.node(device.at(path))!
+)
 const told = (device: Device, path: string): string[] => (
   [...device.core.history.of(recordAt(device, path))].map(({ op, ref }) => (
     `${op.kind} ${ref.seq < 0 ? '?' : ref.author[0]}${op.kind === 'put' ? op.sizeBytes : ''}`
@@ -51,7 +53,9 @@ t.test('of several authors, in the order in which it was applied here', async (t
     const record = recordAt(device, '/f')
     const part = rebuildNode(record.kind, [...device.core.history.of(record)], () => 'valid')
     t.same(part.heads.map(({ sizeBytes }) => sizeBytes), record.heads.map((head) => head.sizeBytes))
-    const names = (refs: readonly OpRef[]) => refs.map(({ author, seq, index }) => [author, seq, index])
+    const names = (refs: readonly OpRef[]) => (
+      refs.map(({ author, seq, index }) => [author, seq, index])
+    )
     t.same(names(part.links[0]!.heads), names(record.links[0]!.heads))
     t.equal(part.mode, record.mode)
   }

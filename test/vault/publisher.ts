@@ -4,7 +4,8 @@ import t from 'tap'
 import { Device, heal } from './cores.helper.ts'
 
 const blocksOf = (device: Device): string[] => (
-  (device.logs.logs.get(device.author)?.blocks ?? []).map((block) => Buffer.from(block).toString('hex'))
+  (device.logs.logs.get(device.author)?.blocks ?? [])
+    .map((block) => Buffer.from(block).toString('hex'))
 )
 
 async function commits(device: Device, count: number): Promise<void> {

@@ -137,7 +137,8 @@ t.test('the epoch turns: keys come from the ops, at a rebuild as well', async (t
   t.same(a.list(), b.list())
 })
 
-t.test('removed: what it did beyond counts nowhere, and it reads nothing that came after', async (t) => {
+t.test('removed: what it did beyond counts nowhere, ' +
+  'and it reads nothing that came after', async (t) => {
   const a = await founder(5)
   const b = await added(a, 6, 'phone')
   const c = await added(a, 7, 'tablet')
@@ -155,7 +156,9 @@ t.test('removed: what it did beyond counts nowhere, and it reads nothing that ca
   t.equal(b.core.mayWrite, false)
   t.equal(b.epochs(), 1)
   t.equal(c.epochs(), 2)
-  const paths = (device: Device) => device.list().map((line) => line.split(' "')[0]!.replace(/ \d+/g, ''))
+  const paths = (device: Device) => (
+    device.list().map((line) => line.split(' "')[0]!.replace(/ \d+/g, ''))
+  )
   t.same(paths(a), ['/after', '/known'])
   t.same(c.list(), a.list())
   t.match(b.core.waiting(), [{ author: a.author, for: 'key' }])

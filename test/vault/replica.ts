@@ -252,7 +252,8 @@ t.test('others wait while a rename waits for content, and then go on', async (t)
   t.match(a.list().join('\n'), /\/target .*"new"/)
 })
 
-t.test('a local op is not durable before the pack that it names, however it was placed', async (t) => {
+t.test('a local op is not durable before the pack that it names, ' +
+  'however it was placed', async (t) => {
   const [a, b] = await pair(80)
   a.save('/from a', '1')
   await a.sync()
@@ -270,7 +271,8 @@ t.test('a local op is not durable before the pack that it names, however it was 
   await same(t, [a, b])
 })
 
-t.test('an open file whose name got other content lives on, and what is written stays', async (t) => {
+t.test('an open file whose name got other content lives on, ' +
+  'and what is written stays', async (t) => {
   const [a, b] = await pair(90)
   a.save('/f', 'old')
   await heal([a, b])
@@ -347,7 +349,9 @@ function pathOf(line: string[]): string {
   return line.slice(0, -4).join(' ')
 }
 
-async function control(device: Device, random: SeededRandom, all: readonly Device[]): Promise<void> {
+async function control(
+  device: Device, random: SeededRandom, all: readonly Device[],
+): Promise<void> {
   const other = random.pick(all)
   const cut = other.author
   const length = device.core.applier.length(cut)

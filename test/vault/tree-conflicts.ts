@@ -458,7 +458,9 @@ t.test(`three users at random, seed ${testSeed()}`, async (t) => {
       }
       if (random.chance(0.2)) device.place()
       if (random.chance(0.1)) await device.checkpoint()
-      if (random.chance(0.15)) device.pull(random.pick(world.devices.filter((one) => one !== device)))
+      if (random.chance(0.15)) {
+        device.pull(random.pick(world.devices.filter((one) => one !== device)))
+      }
     }
     await agree(t, world)
     const [first] = world.devices as [Device]
@@ -504,7 +506,9 @@ t.test(`LMDB keeps all of it, seed ${testSeed()}`, async (t) => {
       const device = random.pick(world.devices)
       act(device, random)
       if (random.chance(0.1)) await carl.checkpoint()
-      if (random.chance(0.2)) device.pull(random.pick(world.devices.filter((one) => one !== device)))
+      if (random.chance(0.2)) {
+        device.pull(random.pick(world.devices.filter((one) => one !== device)))
+      }
     }
     await agree(t, world)
     await carl.checkpoint()
