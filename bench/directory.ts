@@ -113,7 +113,7 @@ function remoteFile(name: Name): void {
 
 const nameOf = (i: number): Name => `entry-${i}.txt` as Name
 const sampled = (count: number): number[] => (
-  Array.from({ length: SAMPLE }, (_, i) => Math.floor((i * count) / SAMPLE))
+  Array.from({ length: SAMPLE }, (_, i) => Math.floor((i * (count - 1)) / SAMPLE) + (i % 2))
 )
 
 async function grow(from: number, to: number): Promise<{ makeUs: number; remoteUs: number }> {
