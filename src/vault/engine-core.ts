@@ -181,7 +181,8 @@ export class EngineCore {
 
   /** False when this device's changes count for nothing, or its lattice is too old to make any. */
   get mayWrite(): boolean {
-    if (this.replica?.isHalted === true || this.replica?.isOwnForked === true) return false
+    const { isHalted, isOwnForked, isBroken } = this.replica ?? {}
+    if (isHalted === true || isOwnForked === true || isBroken === true) return false
     const { author } = this.#options.keys
     return this.members.standing(author, this.committer.nextSeq) === 'valid'
   }
@@ -261,6 +262,7 @@ export class EngineCore {
       author: keys.author,
       commits: new CommitCuts(this.committer, journal, here),
       mayCut: () => {
+        if (this.replica?.isBroken === true) return false
         if (this.applier.isDirty) this.committer.placeAll() // refolds when all is placed
         return !this.applier.isDirty
       },

@@ -54,6 +54,8 @@ export class Replica {
   #isClosed = false
   /** A critical op that is not known: nothing more is applied. */
   #isHalted = false
+  /** A batch is applied, or was applied by half: then only a restart brings a state that holds. */
+  #isHalfway = false
   /** The own log has gone another way than the journal. */
   #isOwnForked = false
   #sliceBeginMs = 0
@@ -71,6 +73,11 @@ export class Replica {
 
   get isHalted(): boolean {
     return this.#isHalted
+  }
+
+  /** Applying a batch has failed halfway: nothing may be stored, or built on it, any more. */
+  get isBroken(): boolean {
+    return this.#isHalfway
   }
 
   get isOwnForked(): boolean {
@@ -107,7 +114,7 @@ export class Replica {
     try {
       await this.#applyAll()
     } catch (error) {
-      this.#retryLater()
+      if (!this.#isHalfway) this.#retryLater()
       throw error
     }
   }
@@ -136,7 +143,7 @@ export class Replica {
     const { applier, logs, incoming, keys } = this.#options
     const isOwn = author === keys.author
     let count = 0
-    for (; !this.#isClosed && !this.#isHalted; count++) {
+    for (; !this.#isClosed && !this.#isHalted && !this.#isHalfway; count++) {
       const seq = applier.length(author)
       if (logs.length(author) <= seq || (isOwn && this.#isOwnForked)) break
       const place = { author, seq }
@@ -206,6 +213,7 @@ export class Replica {
     const batch: RemoteBatch = { author, seq, time, treeHash: treeHash.slice(), deps, ops }
     const now = clock.now()
     const facts = new Facts(now.sec, now.nsec)
+    this.#isHalfway = true
     applier.fold(batch, facts)
     const sealed = sealFacts(encodeFacts([facts], place), seq, keys, random, author)
     const parts = remoteParts({ author, seq, time, isEmpty, treeHash, block })
@@ -214,6 +222,7 @@ export class Replica {
     if (author === keys.author) committer.adopt(seq + 1, time)
     else committer.receive(time)
     this.#refold()
+    this.#isHalfway = false
     checkpointer.touch()
     this.#sliceOps += 1 + ops.length
   }

@@ -160,3 +160,30 @@ t.test('what a step draws fits into a record of the journal, however much it is'
   const again = new StateMeta()
   t.same(inos.map(() => read!.ino(again, () => true)), inos, 'drawn anew, they are the same')
 })
+
+t.test('a batch that fails halfway is neither stored nor built on', async (t) => {
+  const hostile = new Hostile()
+  const b = await Device.start('B', 7)
+  b.save('/own', 'b')
+  await b.sync()
+  await b.checkpoint()
+  const { fold } = b.core
+  const apply = fold.apply.bind(fold)
+  fold.apply = (...args) => {
+    apply(...args)
+    throw new Error('a bug')
+  }
+  hostile.batch([hostile.mk('half')])
+  b.logs.pull(hostile.logs)
+  await t.rejects(b.core.pump(), { message: 'a bug' })
+  t.equal(b.core.mayWrite, false)
+  await t.rejects(b.checkpoint())
+  await b.core.pump().catch(() => undefined)
+  t.equal(b.core.applier.length(hostile.author), 0, 'it is not tried again on top')
+  await b.crash()
+  t.equal(b.list().length, 1)
+  await b.core.pump()
+  t.equal(b.list().length, 2)
+  t.equal(b.core.mayWrite, true)
+  await b.checkpoint()
+})
