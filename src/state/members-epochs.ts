@@ -88,12 +88,12 @@ export class MembersEpochs {
 
   /** The valid epochs that no valid one has seen, the most senior minter's first. */
   heads(): EpochInfo[] {
-    const { sees, compareOffices } = this.#fold.ledger.rules
+    const { rules } = this.#fold.ledger
     const all = [...this.#epochs.values()].filter((epoch) => epoch.isValid)
     const isHead = (epoch: Epoch): boolean => (
-      !all.some((other) => other !== epoch && sees(other.record, epoch.record))
+      !all.some((other) => other !== epoch && rules.sees(other.record, epoch.record))
     )
-    return all.filter(isHead).toSorted((a, b) => compareOffices(a.seniority, b.seniority))
+    return all.filter(isHead).toSorted((a, b) => rules.compareOffices(a.seniority, b.seniority))
   }
 
   /**

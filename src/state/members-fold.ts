@@ -111,11 +111,11 @@ export class MembersFold {
     const certified = readCertificates(
       phrase, this.records, this.#vaultId, isTaken, this.ledger.rules,
     )
-    const { sees } = this.ledger.rules
+    const { rules } = this.ledger
     const introduction = phrase.records[0]
     const replaces = (other: Phrase): boolean => (
       introduction !== undefined && phrase.generation === 0 && other.signKey !== phrase.signKey &&
-      other.records.every((record) => sees(introduction, record))
+      other.records.every((record) => rules.sees(introduction, record))
     )
     const { serialMax } = certified
     const entry: PhraseEntry = { ...phrase, serialMax, successor: undefined, replaces }

@@ -47,7 +47,9 @@ t.test(`worlds, seed ${seed}`, (t) => {
   const counts = new Map<string, number>()
   const end = Date.now() + soakSeconds * 1000
   let worlds = 0
-  for (; worlds < runs || Date.now() < end; worlds++) run(seed + worlds, counts)
+  for (; worlds < runs || Date.now() < end; worlds++) {
+    t.doesNotThrow(() => run(seed + worlds, counts), `seed ${seed + worlds}`)
+  }
   t.comment(`${worlds} worlds: ${[...counts].map(([what, n]) => `${what} ${n}`).join(', ')}`)
   t.end()
 })

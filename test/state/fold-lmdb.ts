@@ -63,5 +63,7 @@ t.setTimeout((60 + runs) * 1000)
 t.test(`worlds over LMDB, seed ${seed}`, async (t) => {
   const directory = mkdtempSync(join(tmpdir(), 'lattice-fold-'))
   t.teardown(() => rmSync(directory, { recursive: true, force: true }))
-  for (let i = 0; i < runs; i++) await run(seed + i, join(directory, String(i)))
+  for (let i = 0; i < runs; i++) {
+    await t.resolves(run(seed + i, join(directory, String(i))), `seed ${seed + i}`)
+  }
 })

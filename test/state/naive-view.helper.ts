@@ -276,7 +276,8 @@ function entryLine(
     const change = of.attrs.get(key)?.change
     return change === undefined ? absent : valueText(change)
   }
-  const xattrs = [...of.attrs].filter(([key]) => key.startsWith('x')).toSorted()
+  const xattrs = [...of.attrs].filter(([key]) => key.startsWith('x'))
+    .toSorted(([a], [b]) => (a < b ? -1 : 1))
     .map(([key, { change }]) => `${key.slice(1)}=${valueText(change)}`)
     .filter((one) => !one.endsWith('=none'))
   const own = head === undefined ? '0.0' : `${head.put.mtimeSec}.${head.put.mtimeNsec}`
