@@ -43,7 +43,6 @@ import { loggable } from './log.ts'
 import type { Log } from './log.ts'
 import { MountView } from './mount-view.ts'
 import type { StateDirectory } from './state-directory.ts'
-import { WriteRight } from './write-right.ts'
 
 /** Bundles that are read without letting others run. */
 const BUNDLES_AT_ONCE = 16
@@ -320,10 +319,9 @@ async function startLive(
   closers.push(() => files.close())
   const { readOnly } = options
   const trouble = () => journal.trouble ?? committer.trouble
-  const right = new WriteRight(core, stored.keys.author)
   const fileSystem = new FileSystem({
     tree: view.treeOf(core, options.names), files, buffers, clock, space, readOnly, trouble,
-    mayChange: () => right.isGiven,
+    mayChange: () => core.mayWrite,
   })
   return { core, files, fileSystem }
 }

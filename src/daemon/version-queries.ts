@@ -1,6 +1,7 @@
 // The history of one node by path, for the control API: its ops as they were applied here, newest
 // first, and the contents of its versions.
 
+import { setImmediate as pause } from 'node:timers/promises'
 import type * as Api from '../api/client-types.ts'
 import { sameRef } from '../ops/order.ts'
 import type { Op, OpRef } from '../ops/types.ts'
@@ -15,8 +16,13 @@ import type { Engine } from './engine.ts'
 import { nodeAt, textFor } from './vault-queries.ts'
 
 const CONTENT_BYTES_MAX = 1024 * 1024
+const OPS_AT_ONCE = 64
 
-export function versionsAt(engine: Engine, label: Labels, request: Api.LogRequest): Api.LogResult {
+export async function versionsAt(
+  engine: Engine,
+  label: Labels,
+  request: Api.LogRequest,
+): Promise<Api.LogResult> {
   const record = recordAt(engine, request.path)
   const ops: HistoryOp[] = []
   let more = false
@@ -24,6 +30,7 @@ export function versionsAt(engine: Engine, label: Labels, request: Api.LogReques
     more = ops.length === request.limit
     if (more) break
     ops.push(one)
+    if (ops.length % OPS_AT_ONCE === 0) await pause() // each may be a read of the journal
   }
   const concurrent = concurrentPuts(ops)
   const winner = record.winner?.ref

@@ -218,7 +218,7 @@ export class ReplyWriter {
   #putU64(at: number, value: number): void {
     assert(Number.isSafeInteger(value), 'a u64 beyond 2^53')
     const i = this.#wordAt(at)
-    this.#words[i] = value // its low half, as any number beyond 32 bits
+    this.#words[i] = value // stored modulo 2^32: its low half
     this.#words[i + 1] = Math.floor(value / U32)
   }
 

@@ -129,6 +129,10 @@ export class EngineCore {
   readonly #options: EngineCoreOptions
   #incoming: Incoming | undefined
   #order = 0
+  /** Asked before every change: holds until members change, or the own log comes to `until`. */
+  #standing: { members: MembersView | undefined; isValid: boolean; until: number } = {
+    members: undefined, isValid: false, until: 0,
+  }
   #isClosing = false
   #isInTree = false
   #closing: Promise<void> | undefined
@@ -183,8 +187,17 @@ export class EngineCore {
   get mayWrite(): boolean {
     const { isHalted, isOwnForked, isBroken } = this.replica ?? {}
     if (isHalted === true || isOwnForked === true || isBroken === true) return false
+    const { members, committer } = this
+    const known = this.#standing
+    if (known.members === members && committer.nextSeq < known.until) return known.isValid
     const { author } = this.#options.keys
-    return this.members.standing(author, this.committer.nextSeq) === 'valid'
+    const next = members.breaks?.(author).find((seq) => seq > committer.nextSeq)
+    this.#standing = {
+      members,
+      isValid: members.standing(author, committer.nextSeq) === 'valid',
+      until: members.breaks === undefined ? 0 : (next ?? Infinity),
+    }
+    return this.#standing.isValid
   }
 
   /** Batches of others that are here, but not applied: of each author the first. */

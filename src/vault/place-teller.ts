@@ -87,7 +87,7 @@ export class PlaceTeller {
         plan.release()
       }
     } catch {
-      return true
+      return true // only a hint: whoever reads there is told what is wrong
     }
   }
 }

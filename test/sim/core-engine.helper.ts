@@ -5,7 +5,7 @@ import { Journal } from '../../src/journal/journal.ts'
 import type { Store } from '../../src/state/store.ts'
 import { EngineCore } from '../../src/vault/engine-core.ts'
 import { decodeJournalBatch } from '../../src/vault/journal-batch.ts'
-import type { MemoryIndex } from '../../src/vault/memory-index.ts'
+import type { MemoryIndex } from '../support/sim-index.ts'
 import type { UserOperation } from '../../src/vault/pending.ts'
 import {
   JOURNAL_BATCH, JOURNAL_REMOTE_BATCH, JOURNAL_START,

@@ -2,7 +2,7 @@
 // flushed, and the index of the last checkpoint (or none, when that is lost, too).
 import type { MemberRules } from '../../src/state/members-rules.ts'
 import { openBlock } from '../../src/vault/journal-batch.ts'
-import { MemoryIndex } from '../../src/vault/memory-index.ts'
+import { MemoryIndex } from '../support/sim-index.ts'
 import { NONCE_BYTES } from '../../src/crypto/aead.ts'
 import { sealBatch } from '../../src/ops/envelope.ts'
 import type { AuthorId, Batch } from '../../src/ops/types.ts'

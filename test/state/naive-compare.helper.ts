@@ -161,7 +161,8 @@ export function describeRecord(record: NodeRecord): NodeText {
   }
 }
 
-/** What differs, by field; undefined = equal. A link without a position has any. */
+/** The first field that differs; undefined = equal. Where the rules give a link no position, the
+ *  record's parent and name are not looked at. */
 export function compareTexts(is: NodeText, should: NodeText): string | undefined {
   const links = should.links.map((link, i) => {
     const other = is.links[i]

@@ -1,15 +1,15 @@
 // StateIndex in memory: the twin of db/lmdb-index.ts for the simulator and for tests. What a
 // checkpoint has written survives reopen(), as LMDB survives the process; the rest is gone.
 
-import type { AuthorId, NodeId } from '../ops/types.ts'
-import { makeRoot } from '../state/fold.ts'
-import { MemoryBase } from '../state/memory-base.ts'
-import { StateMeta, noteOwnBatches } from '../state/meta.ts'
-import { Overlay } from '../state/overlay.ts'
-import type { Generation } from '../state/overlay.ts'
-import { must } from '../util/assert.ts'
-import type { Cut, StateIndex } from './checkpoint.ts'
-import type { JournalPosition } from './ports.ts'
+import type { AuthorId, NodeId } from '../../src/ops/types.ts'
+import { makeRoot } from '../../src/state/fold.ts'
+import { MemoryBase } from '../../src/state/memory-base.ts'
+import { StateMeta, noteOwnBatches } from '../../src/state/meta.ts'
+import { Overlay } from '../../src/state/overlay.ts'
+import type { Generation } from '../../src/state/overlay.ts'
+import { must } from '../../src/util/assert.ts'
+import type { Cut, StateIndex } from '../../src/vault/checkpoint.ts'
+import type { JournalPosition } from '../../src/vault/ports.ts'
 
 export class MemoryIndex implements StateIndex {
   readonly #rootNode: NodeId
