@@ -7,8 +7,8 @@
 
 import { assert, unreachable } from '../util/assert.ts'
 import {
-  ACK_HEADS_MAX, BATCH_MAX_BYTES, BUNDLE_CHUNKS_MAX, CHUNK_ID_BYTES, CHUNK_MAX_BYTES, ID_BYTES,
-  NAME_MAX_BYTES, NOTE_MAX_BYTES, TAGS_PER_OP_MAX, TAG_MAX_BYTES, TREE_HASH_BYTES,
+  ACK_HEADS_MAX, BATCH_MAX_BYTES, BUNDLE_CHUNKS_MAX, BUNDLE_ID_BYTES, BUNDLE_SEALED_MAX_BYTES,
+  CHUNK_ID_BYTES, ID_BYTES, NAME_MAX_BYTES, NOTE_MAX_BYTES, TAGS_PER_OP_MAX, TAG_MAX_BYTES, TREE_HASH_BYTES,
 } from './bounds.ts'
 import {
   fitsSize, readAttr, readAttrs, readContent, readTime, writeAttr, writeAttrs, writeContent,
@@ -19,7 +19,7 @@ import { readRef, readRefs, writeRef, writeRefs } from './refs.ts'
 import type { RefContext } from './refs.ts'
 import { reject } from './reject.ts'
 import { KIND_FILE } from './types.ts'
-import type { ChunkId, LinkId, Name, NodeId, Op } from './types.ts'
+import type { BundleId, ChunkId, LinkId, Name, NodeId, Op } from './types.ts'
 import { isName } from './wire.ts'
 import type { Reader, Writer } from './wire.ts'
 
@@ -253,25 +253,21 @@ function readTags(reader: Reader): string[] {
 }
 
 function writeBundle(writer: Writer, op: Op & { kind: 'bundle' }): void {
-  writer.uint(op.bundle)
+  writer.uint(op.number)
+  writer.id(op.id, BUNDLE_ID_BYTES)
+  writer.uint(op.sealedBytes)
   writer.uint(op.chunks.length)
-  for (const { chunk, begin, length } of op.chunks) {
-    writer.id(chunk, CHUNK_ID_BYTES)
-    writer.uint(begin)
-    writer.uint(length)
-  }
+  for (const chunk of op.chunks) writer.id(chunk, CHUNK_ID_BYTES)
 }
 
 function readBundle(reader: Reader): Op {
-  const bundle = reader.uint(SAFE_MAX)
-  const count = reader.count(BUNDLE_CHUNKS_MAX, CHUNK_ID_BYTES + 2, 'length')
-  const chunks: (Op & { kind: 'bundle' })['chunks'] = []
-  for (let i = 0; i < count; i++) {
-    const chunk = reader.id(CHUNK_ID_BYTES) as ChunkId
-    const begin = reader.uint(CHUNK_MAX_BYTES)
-    chunks.push({ chunk, begin, length: reader.uint(CHUNK_MAX_BYTES) })
-  }
-  return { kind: 'bundle', bundle, chunks }
+  const number = reader.uint(SAFE_MAX)
+  const id = reader.id(BUNDLE_ID_BYTES) as BundleId
+  const sealedBytes = reader.uint(BUNDLE_SEALED_MAX_BYTES)
+  const count = reader.count(BUNDLE_CHUNKS_MAX, CHUNK_ID_BYTES, 'length')
+  const chunks: ChunkId[] = []
+  for (let i = 0; i < count; i++) chunks.push(reader.id(CHUNK_ID_BYTES) as ChunkId)
+  return { kind: 'bundle', number, id, sealedBytes, chunks }
 }
 
 function writeAck(writer: Writer, op: Op & { kind: 'ack' }, context: RefContext): void {

@@ -9,6 +9,8 @@ export type LinkId = string & { readonly __link: true }
 /** 32 bytes: the Ed25519 public key of a device. */
 export type AuthorId = string & { readonly __author: true }
 export type ChunkId = string & { readonly __chunk: true } // 32 bytes: keyed BLAKE3-256
+/** 32 bytes: BLAKE3-256 of a sealed bundle. */
+export type BundleId = string & { readonly __bundle: true }
 /** A directory entry's name: 1 to 255 bytes, never '.', '..', with '/' or NUL. */
 export type Name = string & { readonly __name: true }
 
@@ -99,8 +101,15 @@ export type Op =
   | { kind: 'rm'; link: LinkId; prev: OpRef[]; contentHeads: OpRef[] }
   | { kind: 'attr'; node: NodeId; change: AttrChange; prev: OpRef[] }
   | { kind: 'tag'; node: NodeId; add: string[]; removeAdds: OpRef[] }
-  /** Announces where chunks are: bundle number of the author's content log, its chunks. */
-  | { kind: 'bundle'; bundle: number; chunks: { chunk: ChunkId; begin: number; length: number }[] }
+  /** Announces a bundle of the author's, and chunks in it: more than one op if there are many. */
+  | {
+      kind: 'bundle'
+      /** Its place in the author's content log. */
+      number: number
+      id: BundleId
+      sealedBytes: number
+      chunks: ChunkId[]
+    }
   | { kind: 'note'; node: NodeId; text: string }
   | { kind: 'ack'; heads: { author: AuthorId; length: number; treeHash: Uint8Array }[] }
   /** genesis, add, … (vault/); never beside others in a batch. */

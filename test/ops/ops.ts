@@ -18,7 +18,8 @@ import { Hlc, compareTimes, effectiveTime, isVoid, nextTime } from '../../src/op
 import { Ids, kindOfId } from '../../src/ops/ids.ts'
 import { compareRefs, sameRef } from '../../src/ops/order.ts'
 import type {
-  AttrChange, AuthorId, Batch, ChunkId, ChunkRef, Content, LinkId, Name, NodeKind, Op, OpRef,
+  AttrChange, AuthorId, Batch, BundleId, ChunkId, ChunkRef, Content, LinkId, Name, NodeKind, Op,
+  OpRef,
 } from '../../src/ops/types.ts'
 import { VersionVector } from '../../src/ops/version-vector.ts'
 import { isName } from '../../src/ops/wire.ts'
@@ -135,9 +136,9 @@ const kinds: Record<string, fc.Arbitrary<Op>> = {
     add: fc.uniqueArray(fc.string({ maxLength: 30 }), { maxLength: 5 }).map((l) => l.toSorted()),
   }),
   bundle: fc.record({
-    kind: fc.constant('bundle' as const), bundle: uint,
-    chunks: fc.array(fc.record({ chunk, begin: fc.nat(999), length: fc.nat(999) }),
-      { maxLength: 5 }),
+    kind: fc.constant('bundle' as const), number: uint,
+    id: chunk.map((id) => id as string as BundleId), sealedBytes: fc.nat(1 << 20),
+    chunks: fc.array(chunk, { maxLength: 5 }),
   }),
   note: fc.record({ kind: fc.constant('note' as const), node, text: fc.string({ maxLength: 99 }) }),
   ack: fc.record({
@@ -494,7 +495,8 @@ function vectors() {
     }]),
     tag: example([{ kind: 'tag', node: n, add: ['a', 'z\u00e9'], removeAdds: prev }]),
     bundle: example([{
-      kind: 'bundle', bundle: 9, chunks: [{ chunk: chunkId, begin: 0, length: 70_000 }],
+      kind: 'bundle', number: 9, id: chunkId as string as BundleId, sealedBytes: 70_000,
+      chunks: [chunkId],
     }]),
     note: example([{ kind: 'note', node: n, text: 'why' }]),
     ack: example([{
