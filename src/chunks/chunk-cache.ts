@@ -4,6 +4,9 @@
 //
 // A location counts only if its bytes are in a valid part of a pack: an index that knows more than
 // the disk has makes a chunk unknown, so that it is sealed again, never a reference to nothing.
+//
+// A chunk that is not here may be in a bundle that others hold: then it is *away*, and bring()
+// waits for it; one whose bundle nobody has announced yet is waited for a little.
 
 import { assert } from '../util/assert.ts'
 import { LatticeError, isLatticeError } from '../util/errors.ts'
@@ -11,9 +14,11 @@ import { Lru } from '../util/lru.ts'
 import type { BundleHeader } from './bundle-layout.ts'
 import { segmentRange } from './bundle-layout.ts'
 import { openRange } from './bundle.ts'
+import type { BundleId } from './bundle-id.ts'
 import { checkChunkId } from './chunk-id.ts'
 import type { ChunkId } from './chunk-id.ts'
 import type { ChunkIndex, ChunkLocation, LooseChunks } from './chunk-index-port.ts'
+import type { AwayBundles, Urgency } from './content-store-ports.ts'
 import { CODEC_RAW, decompressChunk } from './compress.ts'
 import { damagedPack } from './pack-store.ts'
 import type { PackStore } from './pack-store.ts'
@@ -28,16 +33,20 @@ export class ChunkReader {
   readonly #locations = new Lru<ChunkId, ChunkLocation>({ maxBytes: LOCATIONS_MAX })
   readonly #plain: Lru<ChunkId, Uint8Array>
   readonly #loading = new Map<ChunkId, Promise<Uint8Array>>()
+  readonly #away: AwayBundles | undefined
 
+  /** `away`: undefined when nobody else holds anything of this vault. */
   constructor(
     index: ChunkIndex,
     loose: LooseChunks,
     packs: PackStore,
     plainMaxBytes = PLAIN_MAX_BYTES,
+    away?: AwayBundles,
   ) {
     this.#index = index
     this.#loose = loose
     this.#packs = packs
+    this.#away = away
     this.#plain = new Lru({ maxBytes: plainMaxBytes, onEvict: (_, bytes) => bytes.fill(0) })
   }
 
@@ -59,6 +68,31 @@ export class ChunkReader {
       throw new LatticeError('chunk-missing', 'a chunk is not on this device')
     }
     return location
+  }
+
+  /** As locate(), or undefined when the chunk must be waited for: bring(). */
+  locateNow(id: ChunkId): ChunkLocation | undefined {
+    return this.#away === undefined ? this.locate(id) : this.known(id)
+  }
+
+  /** As locate(), of a chunk that others may have to send first. Rejects 'not-available'. */
+  async bring(id: ChunkId, urgency: Urgency): Promise<ChunkLocation> {
+    const away = this.#away
+    if (away !== undefined && this.known(id) === undefined) {
+      let bundles = this.#index.away(id)
+      if (bundles.length === 0) {
+        await away.announced(id)
+        bundles = this.#index.away(id)
+      }
+      if (this.known(id) === undefined && bundles.length > 0) await away.fetch(bundles, urgency)
+    }
+    return this.locate(id)
+  }
+
+  /** The chunk is here no more: it was given up, since the bundle is elsewhere. */
+  leave(id: ChunkId, bundle: BundleId): void {
+    this.#locations.delete(id)
+    this.#index.leave(id, bundle)
   }
 
   put(id: ChunkId, location: ChunkLocation): void {

@@ -9,7 +9,7 @@
  * and bytes together. A lost entry is found again by scanning packs and journal.
  */
 
-import type { ChunkId } from '../ops/types.ts'
+import type { BundleId, ChunkId } from '../ops/types.ts'
 import { LatticeError } from '../util/errors.ts'
 
 /** Where one chunk is. All sizes and offsets in bytes. */
@@ -35,6 +35,30 @@ export interface ChunkIndex {
   get(id: ChunkId): ChunkLocation | undefined
   /** Adds or replaces. Takes effect at once. */
   put(id: ChunkId, location: ChunkLocation): void
+  /** Bundles that are said to hold the chunk, while it is not here: at most AWAY_MAX. */
+  away(id: ChunkId): readonly BundleId[]
+  /** Somebody says that the bundle holds the chunk. Nothing is noted of chunks that are here. */
+  announce(id: ChunkId, bundle: BundleId): void
+  /** The chunk is here no more; the bundle holds it. */
+  leave(id: ChunkId, bundle: BundleId): void
+}
+
+/** Bundles noted for one chunk: others hold the same content in bundles of their own. */
+export const AWAY_MAX = 4
+
+/** Where a sealed bundle lies on this device. */
+export type BundlePlace = { file: number; bundleOffset: number; bundleBytes: number }
+
+/** Bundles that have a name in the logs, as far as they are here. */
+export interface BundleIndex {
+  get(id: BundleId): BundlePlace | undefined
+  put(id: BundleId, place: BundlePlace): void
+  remove(id: BundleId): void
+}
+
+/** `bundles` with the new one first, bounded. */
+export function withAway(bundles: readonly BundleId[], bundle: BundleId): BundleId[] {
+  return [bundle, ...bundles.filter((other) => other !== bundle)].slice(0, AWAY_MAX)
 }
 
 /**
@@ -77,6 +101,7 @@ export function packNumberOf(file: number): number {
 /** ChunkIndex in a Map: tests, simulator. */
 export class MemoryChunkIndex implements ChunkIndex {
   readonly entries = new Map<ChunkId, ChunkLocation>()
+  readonly #away = new Map<ChunkId, BundleId[]>()
 
   get(id: ChunkId): ChunkLocation | undefined {
     return this.entries.get(id)
@@ -84,6 +109,37 @@ export class MemoryChunkIndex implements ChunkIndex {
 
   put(id: ChunkId, location: ChunkLocation): void {
     this.entries.set(id, location)
+    this.#away.delete(id)
+  }
+
+  away(id: ChunkId): readonly BundleId[] {
+    return this.#away.get(id) ?? []
+  }
+
+  announce(id: ChunkId, bundle: BundleId): void {
+    if (!this.entries.has(id)) this.#away.set(id, withAway(this.away(id), bundle))
+  }
+
+  leave(id: ChunkId, bundle: BundleId): void {
+    this.entries.delete(id)
+    this.announce(id, bundle)
+  }
+}
+
+/** BundleIndex in a Map: tests, simulator. */
+export class MemoryBundleIndex implements BundleIndex {
+  readonly #places = new Map<BundleId, BundlePlace>()
+
+  get(id: BundleId): BundlePlace | undefined {
+    return this.#places.get(id)
+  }
+
+  put(id: BundleId, place: BundlePlace): void {
+    this.#places.set(id, place)
+  }
+
+  remove(id: BundleId): void {
+    this.#places.delete(id)
   }
 }
 

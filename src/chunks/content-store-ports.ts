@@ -5,10 +5,12 @@
 // oxlint-disable no-restricted-imports -- types of ports that vault/ owns and chunks/ implements
 export type { FrozenExtent, FrozenJob, JobId, ReadPiece } from '../vault/buffers.ts'
 export type {
+  AwayBundles,
   ContentStore,
   ReadPlan,
   Sealed,
   SealOptions,
+  Urgency,
   WorkingContent,
 } from '../vault/content.ts'
 export type { Clock, Disk, DiskFile, JournalPort, Timer } from '../vault/ports.ts'

@@ -10,18 +10,21 @@ import type { Content } from '../ops/types.ts'
 import { assert } from '../util/assert.ts'
 import { LatticeError, isLatticeError } from '../util/errors.ts'
 import { Lru } from '../util/lru.ts'
+import type { BundleEntry } from './bundle-layout.ts'
 import { openBundle } from './bundle.ts'
 import { ChunkReader } from './chunk-cache.ts'
 import { checkChunkId, chunkIdOf } from './chunk-id.ts'
 import type { ChunkId } from './chunk-id.ts'
-import type { ChunkIndex, LooseChunks } from './chunk-index-port.ts'
+import type { BundlePlace, ChunkIndex, LooseChunks } from './chunk-index-port.ts'
 import { decompressChunk } from './compress.ts'
 import type {
+  AwayBundles,
   ContentStore,
   FrozenJob,
   ReadPlan,
   Sealed,
   SealOptions,
+  Urgency,
   WorkingContent,
 } from './content-store-ports.ts'
 import { isHole, totalBytes } from './manifest.ts'
@@ -51,7 +54,12 @@ export type ContentStoreOptions = {
   readFrozen: ReadFrozen
   nodeCacheBytes?: number
   plainCacheBytes?: number
+  /** Content that others hold; undefined when this device is alone. */
+  away?: AwayBundles | undefined
 }
+
+/** A bundle of others as it was stored here. */
+export type ReceivedBundle = { place: BundlePlace; entries: readonly BundleEntry[] }
 
 const NODE_CACHE_BYTES = 16 * 1024 * 1024
 /** What a decoded entry takes in RAM, about. */
@@ -67,7 +75,7 @@ export class SealedContentStore implements ContentStore {
   constructor(options: ContentStoreOptions) {
     this.#options = options
     const { index, loose, packs, backend, idKey, readFrozen } = options
-    this.#reader = new ChunkReader(index, loose, packs, options.plainCacheBytes)
+    this.#reader = new ChunkReader(index, loose, packs, options.plainCacheBytes, options.away)
     this.#splitKey = deriveKey(idKey, 'lattice/0/manifest-split')
     this.#nodes = new Lru({ maxBytes: options.nodeCacheBytes ?? NODE_CACHE_BYTES })
     this.#sealer = new Sealer({
@@ -77,7 +85,11 @@ export class SealedContentStore implements ContentStore {
       idKey,
       readFrozen,
       extentsOf: (working, from, to) => this.#extents(working, from, to),
-      readBack: (placed) => this.#readBack(placed),
+      readBack: async (placed) => {
+        // an append is not to wait for what others hold
+        for (const { extent } of placed) if (extent.chunk !== '') this.#reader.locate(extent.chunk)
+        return this.#readBack(placed)
+      },
     })
   }
 
@@ -107,13 +119,15 @@ export class SealedContentStore implements ContentStore {
     }
   }
 
-  async plan(content: WorkingContent, offset: number, length: number): Promise<ReadPlan> {
+  async plan(
+    content: WorkingContent, offset: number, length: number, urgency: Urgency = 'read',
+  ): Promise<ReadPlan> {
     const working = own(content)
     const now = this.planNow(working, offset, length)
     if (now !== undefined) return now
     const { bytes, from, to } = inlinePart(working, offset, length)
     const placed = await this.#extents(working, from, to)
-    return withInline(bytes, await planSoon(this.#reader, this.#options.packs, placed))
+    return withInline(bytes, await planSoon(this.#reader, this.#options.packs, placed, urgency))
   }
 
   planNow(content: WorkingContent, offset: number, length: number): ReadPlan | undefined {
@@ -222,6 +236,30 @@ export class SealedContentStore implements ContentStore {
     }
   }
 
+  /** A bundle that came from others, verified, lies in a pack now. */
+  adopt(bundle: ReceivedBundle): void {
+    const { place, entries } = bundle
+    const { file, bundleOffset, bundleBytes } = place
+    for (const { chunk, offset, storedBytes, plainBytes, codec } of entries) {
+      const at = { where: 'pack', file, bundleOffset, bundleBytes } as const
+      this.#reader.put(chunk, { ...at, plainOffset: offset, storedBytes, plainBytes, codec })
+    }
+  }
+
+  /** Seals loose chunks into bundles, where they can be sent from. Those that are not loose (any
+   *  more) are passed over. In packs, not durable, when it resolves. */
+  async packLoose(ids: readonly ChunkId[]): Promise<void> {
+    const chunks: { id: ChunkId; bytes: Uint8Array }[] = []
+    for (const id of ids) {
+      const location = this.#reader.known(id)
+      if (location?.where !== 'journal') continue
+      const plain = this.#reader.readNow(id, location)
+      if (plain !== undefined) chunks.push({ id, bytes: plain.slice() })
+    }
+    if (chunks.length > 0) await this.#sealer.pack(chunks)
+    for (const { bytes } of chunks) bytes.fill(0)
+  }
+
   /** Reads a chunk from where it is and checks its id. Throws what is wrong with it. */
   verifyChunk(id: ChunkId): Promise<void> {
     return this.#reader.verify(this.#options.idKey, id)
@@ -319,13 +357,14 @@ export class SealedContentStore implements ContentStore {
     const id = wanted.ref.chunk as ChunkId
     const node = this.#nodes.get(id)
     if (node !== undefined) return checkNode(node, wanted)
-    const plain = this.#reader.readNow(id, this.#reader.locate(id))
+    const location = this.#reader.locateNow(id)
+    const plain = location && this.#reader.readNow(id, location)
     return plain === undefined ? undefined : this.#keep(plain, wanted)
   }
 
   async #load(wanted: NodeWanted): Promise<ManifestNode> {
     const id = wanted.ref.chunk as ChunkId
-    return this.#keep(await this.#reader.read(id, this.#reader.locate(id)), wanted)
+    return this.#keep(await this.#reader.read(id, await this.#reader.bring(id, 'read')), wanted)
   }
 
   #holesUnder(root: NodeWanted): number {

@@ -12,7 +12,7 @@ import { readPlain } from './bundle.ts'
 import type { ChunkReader } from './chunk-cache.ts'
 import type { ChunkLocation } from './chunk-index-port.ts'
 import { CODEC_LZ4, CODEC_RAW, decompressChunk } from './compress.ts'
-import type { ReadPiece, ReadPlan } from './content-store-ports.ts'
+import type { ReadPiece, ReadPlan, Urgency } from './content-store-ports.ts'
 import type { Extent, Placed } from './manifest.ts'
 import type { PackStore } from './pack-store.ts'
 
@@ -42,11 +42,12 @@ export async function planSoon(
   reader: ChunkReader,
   packs: PackStore,
   placed: readonly Placed[],
+  urgency: Urgency = 'read',
 ): Promise<ReadPlan> {
   const builder = new PlanBuilder(reader, packs)
   try {
     const late: Promise<void>[] = []
-    for (const one of placed) if (!builder.add(one)) late.push(builder.addLate(one))
+    for (const one of placed) if (!builder.add(one)) late.push(builder.addLate(one, urgency))
     const outcomes = await Promise.allSettled(late)
     for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason
     return builder.plan()
@@ -90,7 +91,8 @@ class PlanBuilder {
       this.#pieces.push({ kind: 'hole', offset, length })
       return true
     }
-    const location = this.#reader.locate(chunk)
+    const location = this.#reader.locateNow(chunk)
+    if (location === undefined) return false
     if (location.where === 'pack') return this.#addPacked(offset, extent, location)
     const plain = this.#reader.readNow(chunk, location)
     if (plain === undefined) return false
@@ -98,10 +100,11 @@ class PlanBuilder {
     return true
   }
 
-  async addLate({ offset, extent }: Placed): Promise<void> {
+  async addLate({ offset, extent }: Placed, urgency: Urgency): Promise<void> {
     const { chunk, begin, length } = extent
     assert(chunk !== '', 'holes are never late')
-    const location = this.#reader.locate(chunk)
+    const location = await this.#reader.bring(chunk, urgency)
+    if (location.where === 'pack' && this.#addPacked(offset, extent, location)) return
     if (location.where === 'pack' && location.codec === CODEC_RAW) {
       const bytes = await this.#reader.readPart(location, begin, length)
       this.#pieces.push({ kind: 'bytes', offset, bytes })

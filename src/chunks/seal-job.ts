@@ -116,17 +116,16 @@ export class Sealer {
       for (const { id, bytes } of fresh) this.#storeLoose(id, bytes)
       return
     }
-    const head = Buffer.concat(fresh.map(({ bytes }) => bytes))
-    const chunksAt: Placed[] = []
-    let at = 0
-    for (const { id, bytes } of fresh) {
-      chunksAt.push({ offset: at, extent: wholeChunk(id, bytes.length) })
-      at += bytes.length
-    }
     const waits = new Set<Promise<void>>()
-    const how = { random: false, urgent: true, lane: undefined }
-    this.#startSealing(NO_JOB, { begin: 0, end: at, head }, chunksAt, how, waits)
+    const { run, placed } = joined(fresh)
+    this.#startSealing(NO_JOB, run, placed, { random: false, urgent: true, lane: undefined }, waits)
     await Promise.all(waits)
+  }
+
+  /** Seals chunks into packs, also those that are known. */
+  async pack(chunks: readonly { id: ChunkId; bytes: Uint8Array }[]): Promise<void> {
+    const { run, placed } = joined(chunks)
+    await this.#sealFresh(NO_JOB, run, placed, { random: false, urgent: true, lane: undefined })
   }
 
   /** The chunk of at most LOOSE_MAX_BYTES, sealed into the journal unless it is known. */
@@ -372,6 +371,20 @@ export class Sealer {
     start.fill(0)
     return chunker
   }
+}
+
+/** Chunks that travel with a request, as a run of their own. */
+function joined(
+  chunks: readonly { id: ChunkId; bytes: Uint8Array }[],
+): { run: Run; placed: Placed[] } {
+  const head = Buffer.concat(chunks.map(({ bytes }) => bytes))
+  const placed: Placed[] = []
+  let at = 0
+  for (const { id, bytes } of chunks) {
+    placed.push({ offset: at, extent: wholeChunk(id, bytes.length) })
+    at += bytes.length
+  }
+  return { run: { begin: 0, end: at, head }, placed }
 }
 
 /** Undefined when the tail cannot be read: the run is cut on its own then, and what is damaged

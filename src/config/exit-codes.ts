@@ -70,7 +70,13 @@ export const EXIT_CODES: readonly ExitCode[] = [
     reasons: ['no-fuse', 'no-fusermount'],
     hint: 'lattice doctor says what is missing',
   },
-  { code: 9, name: 'unreachable', meaning: 'network or storage not reachable', reasons: [] },
+  {
+    code: 9,
+    name: 'unreachable',
+    meaning: 'network or storage not reachable',
+    reasons: ['not-available'],
+    hint: 'connect to a device that has it: lattice peers shows who is there',
+  },
   {
     code: 10,
     name: 'no-vault',

@@ -1,84 +1,144 @@
-// ChunkIndex over LMDB, with its own two generations: what was put since the last checkpoint is in
-// a map, what is being written in another. Keys are keyed hashes of chunk ids, locations are
-// sealed.
+// Where chunks are, and where bundles are, in LMDB: ChunkIndex and BundleIndex over sealed tables.
+// Keys are keyed hashes of the ids.
 
-import type { ChunkIndex, ChunkLocation } from '../chunks/chunk-index-port.ts'
-import type { ChunkId } from '../ops/types.ts'
-import { RecordReader, RecordWriter } from '../state/wire.ts'
-import { assert } from '../util/assert.ts'
-import { HalvesCache } from './cache.ts'
+import { withAway } from '../chunks/chunk-index-port.ts'
+import type {
+  BundleIndex, BundlePlace, ChunkIndex, ChunkLocation,
+} from '../chunks/chunk-index-port.ts'
+import type { BundleId, ChunkId } from '../ops/types.ts'
+import type { RecordReader, RecordWriter } from '../state/wire.ts'
 import type { IndexEnvironment, Write } from './environment.ts'
 import { damagedIndex } from './environment.ts'
+import { TABLE_BUNDLE, TABLE_CHUNK } from './keys.ts'
 import type { IndexKeys } from './keys.ts'
+import { SealedTable } from './sealed-table.ts'
 
 const LOCATION_VERSION = 0
-const CACHE_HALF_COUNT = 8192
+const IN_PACK = 0
+const IN_JOURNAL = 1
+const AWAY = 2
+const NONE: readonly BundleId[] = Object.freeze([])
+
+/** A chunk that is not here: bundles of others that hold it, the one heard of last first. */
+interface Away {
+  where: 'away'
+  bundles: readonly BundleId[]
+}
 
 export class ChunkTable implements ChunkIndex {
-  readonly #environment: IndexEnvironment
-  readonly #keys: IndexKeys
-  readonly #cache = new HalvesCache<ChunkId, ChunkLocation>(CACHE_HALF_COUNT)
-  readonly #writer = new RecordWriter()
-  readonly #reader = new RecordReader(Buffer.alloc(0))
-  #current = new Map<ChunkId, ChunkLocation>()
-  #frozen: Map<ChunkId, ChunkLocation> | undefined
+  readonly #table: SealedTable<ChunkId, ChunkLocation | Away>
 
   constructor(environment: IndexEnvironment, keys: IndexKeys) {
-    this.#environment = environment
-    this.#keys = keys
+    this.#table = new SealedTable(environment, {
+      key: (id) => keys.hashed(TABLE_CHUNK, id),
+      encode: encodeLocation,
+      decode: decodeLocation,
+    })
   }
 
   get changes(): number {
-    return this.#current.size
+    return this.#table.changes
   }
 
   get(id: ChunkId): ChunkLocation | undefined {
-    const newer = this.#current.get(id) ?? this.#frozen?.get(id) ?? this.#cache.get(id)
-    if (newer !== undefined) return newer
-    const plain = this.#environment.getSealed(this.#keys.chunk(id))
-    if (plain === undefined) return undefined
-    const location = decodeLocation(this.#reader.reset(plain))
-    this.#cache.set(id, location)
-    return location
+    const found = this.#table.get(id)
+    return found?.where === 'away' ? undefined : found
   }
 
   put(id: ChunkId, location: ChunkLocation): void {
-    this.#current.set(id, location)
+    this.#table.put(id, location)
+  }
+
+  away(id: ChunkId): readonly BundleId[] {
+    const found = this.#table.get(id)
+    return found?.where === 'away' ? found.bundles : NONE
+  }
+
+  announce(id: ChunkId, bundle: BundleId): void {
+    const found = this.#table.get(id)
+    if (found !== undefined && found.where !== 'away') return
+    const known = found?.bundles ?? NONE
+    if (known[0] !== bundle) this.#away(id, withAway(known, bundle))
+  }
+
+  leave(id: ChunkId, bundle: BundleId): void {
+    this.#away(id, withAway(this.away(id), bundle))
   }
 
   freeze(): void {
-    assert(this.#frozen === undefined, 'chunk locations are frozen already')
-    this.#frozen = this.#current
-    this.#current = new Map()
+    this.#table.freeze()
   }
 
-  /** Takes the last freeze back. */
   thaw(): void {
-    const frozen = this.#frozen ?? new Map<ChunkId, ChunkLocation>()
-    for (const [id, location] of this.#current) frozen.set(id, location)
-    this.#current = frozen
-    this.#frozen = undefined
+    this.#table.thaw()
   }
 
-  /** Adds the frozen locations as writes; about 2 µs each. */
   prepare(out: Write[]): void {
-    for (const [id, location] of this.#frozen ?? []) {
-      const key = this.#keys.chunk(id)
-      encodeLocation(this.#writer.reset(), location)
-      out.push({ key, value: this.#environment.seal(key, this.#writer.view()) })
-    }
+    this.#table.prepare(out)
   }
 
-  /** The frozen locations are written. */
   release(): void {
-    for (const [id, location] of this.#frozen ?? []) this.#cache.set(id, location)
-    this.#frozen = undefined
+    this.#table.release()
+  }
+
+  #away(id: ChunkId, bundles: readonly BundleId[]): void {
+    this.#table.put(id, { where: 'away', bundles })
   }
 }
 
-function encodeLocation(writer: RecordWriter, location: ChunkLocation): void {
+export class BundleTable implements BundleIndex {
+  readonly #table: SealedTable<BundleId, BundlePlace>
+
+  constructor(environment: IndexEnvironment, keys: IndexKeys) {
+    this.#table = new SealedTable(environment, {
+      key: (id) => keys.hashed(TABLE_BUNDLE, id),
+      encode: encodePlace,
+      decode: decodePlace,
+    })
+  }
+
+  get changes(): number {
+    return this.#table.changes
+  }
+
+  get(id: BundleId): BundlePlace | undefined {
+    return this.#table.get(id)
+  }
+
+  put(id: BundleId, place: BundlePlace): void {
+    this.#table.put(id, place)
+  }
+
+  remove(id: BundleId): void {
+    this.#table.put(id, undefined)
+  }
+
+  freeze(): void {
+    this.#table.freeze()
+  }
+
+  thaw(): void {
+    this.#table.thaw()
+  }
+
+  prepare(out: Write[]): void {
+    this.#table.prepare(out)
+  }
+
+  release(): void {
+    this.#table.release()
+  }
+}
+
+function encodeLocation(writer: RecordWriter, location: ChunkLocation | Away): void {
   writer.u8(LOCATION_VERSION)
-  writer.u8(location.where === 'pack' ? 0 : 1)
+  if (location.where === 'away') {
+    writer.u8(AWAY)
+    writer.varint(location.bundles.length)
+    for (const bundle of location.bundles) writer.text(bundle)
+    return
+  }
+  writer.u8(location.where === 'pack' ? IN_PACK : IN_JOURNAL)
   writer.u8(location.codec)
   writer.varint(location.file)
   writer.varint(location.bundleOffset)
@@ -88,11 +148,16 @@ function encodeLocation(writer: RecordWriter, location: ChunkLocation): void {
   writer.varint(location.plainBytes)
 }
 
-function decodeLocation(reader: RecordReader): ChunkLocation {
-  if (reader.u8() !== LOCATION_VERSION) {
-    throw damagedIndex('version', 'a chunk location has an unknown version')
+function decodeLocation(reader: RecordReader): ChunkLocation | Away {
+  checkVersion(reader)
+  const kind = reader.u8()
+  if (kind === AWAY) {
+    const bundles: BundleId[] = []
+    for (let left = reader.varint(); left > 0; left--) bundles.push(reader.text() as BundleId)
+    reader.end()
+    return { where: 'away', bundles }
   }
-  const where = reader.u8() === 0 ? 'pack' : 'journal'
+  const where = kind === IN_PACK ? 'pack' : 'journal'
   const codec = reader.u8()
   const file = reader.varint()
   const bundleOffset = reader.varint()
@@ -102,4 +167,25 @@ function decodeLocation(reader: RecordReader): ChunkLocation {
   const plainBytes = reader.varint()
   reader.end()
   return { where, codec, file, bundleOffset, bundleBytes, plainOffset, storedBytes, plainBytes }
+}
+
+function encodePlace(writer: RecordWriter, place: BundlePlace): void {
+  writer.u8(LOCATION_VERSION)
+  writer.varint(place.file)
+  writer.varint(place.bundleOffset)
+  writer.varint(place.bundleBytes)
+}
+
+function decodePlace(reader: RecordReader): BundlePlace {
+  checkVersion(reader)
+  const file = reader.varint()
+  const bundleOffset = reader.varint()
+  const bundleBytes = reader.varint()
+  reader.end()
+  return { file, bundleOffset, bundleBytes }
+}
+
+function checkVersion(reader: RecordReader): void {
+  if (reader.u8() === LOCATION_VERSION) return
+  throw damagedIndex('version', 'a place in the index has an unknown version')
 }

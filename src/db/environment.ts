@@ -16,7 +16,7 @@ import { beginOpening, endOpening, faultOf } from './lmdb-file.ts'
 
 const MAGIC = 'lattice index '
 /** Of the layout of keys and records. Another one means: rebuild. */
-export const INDEX_VERSION = 2
+export const INDEX_VERSION = 3
 const FORMAT_LABEL = '\0format'
 
 export type IndexDamage = 'version' | 'vault' | 'seal' | 'record' | 'lmdb' | 'missing'

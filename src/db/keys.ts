@@ -15,9 +15,10 @@
 //   move    10 ‖ ms 8 ‖ counter 2 ‖ author 4 ‖ sequence 8 ‖ index 2      sealed: the move
 //   batch   11 ‖ author 4 ‖ sequence 8      sealed: journal position, effective time
 //   control 12 ‖ author 4 ‖ sequence 8      sealed: the batch
+//   bundle  13 ‖ hash 16                    sealed: where it lies here
 //
 // An author is its number in this device's table (state/author-table.ts). Hashes are BLAKE2b-128
-// keyed for this index only: of directory ino 8 ‖ name, of a node or link id, and of a chunk id.
+// keyed for this index only: of directory ino 8 ‖ name, of a node or link id, of a chunk or bundle id.
 
 import { blake2bKeyedInto } from '../crypto/hash.ts'
 import type { OpRef } from '../ops/types.ts'
@@ -36,6 +37,7 @@ export const TABLE_SKIP = 9
 export const TABLE_MOVE = 10
 export const TABLE_BATCH = 11
 export const TABLE_CONTROL = 12
+export const TABLE_BUNDLE = 13
 
 const MOVE_KEY_BYTES = 25
 
@@ -126,10 +128,11 @@ export class IndexKeys {
     return key
   }
 
-  chunk(id: string): Buffer {
+  /** Of a chunk or bundle id. */
+  hashed(table: number, id: string): Buffer {
     const end = this.#input.write(id, 0, 'latin1')
     const key = Buffer.allocUnsafe(1 + HASH_BYTES)
-    key[0] = TABLE_CHUNK
+    key[0] = table
     blake2bKeyedInto(this.#hash, this.#hashKey, this.#input.subarray(0, end))
     this.#hash.copy(key, 1)
     return key

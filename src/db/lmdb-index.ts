@@ -15,7 +15,7 @@ import { assert, must } from '../util/assert.ts'
 import { isLatticeError } from '../util/errors.ts'
 import type { Cut, StateIndex } from '../vault/checkpoint.ts'
 import type { JournalPosition } from '../vault/ports.ts'
-import { ChunkTable } from './chunk-table.ts'
+import { BundleTable, ChunkTable } from './chunk-table.ts'
 import { IndexEnvironment, damagedIndex } from './environment.ts'
 import type { Write } from './environment.ts'
 import { IndexWriter } from './index-writer.ts'
@@ -46,6 +46,7 @@ interface Frozen {
 export class LmdbIndex implements StateIndex {
   readonly store: Overlay
   readonly chunks: ChunkTable
+  readonly bundles: BundleTable
   /** False when the index was empty: the whole journal is to be folded. */
   readonly existed: boolean
   readonly #environment: IndexEnvironment
@@ -95,6 +96,7 @@ export class LmdbIndex implements StateIndex {
     this.#writer = new IndexWriter(environment, this.#keys, codec, this.#hash, side)
     this.store = new Overlay(this.#base, state?.meta ?? new StateMeta())
     this.chunks = new ChunkTable(environment, this.#keys)
+    this.bundles = new BundleTable(environment, this.#keys)
     if (state === undefined) {
       makeRoot(this.store, options.rootNode)
     } else if (this.store.node(ROOT_INO)?.node !== options.rootNode) {
@@ -111,7 +113,7 @@ export class LmdbIndex implements StateIndex {
   }
 
   get changes(): number {
-    return this.store.changes + this.chunks.changes
+    return this.store.changes + this.chunks.changes + this.bundles.changes
   }
 
   stateHash(): string {
@@ -121,6 +123,7 @@ export class LmdbIndex implements StateIndex {
   freeze(): void {
     const generation = this.store.freeze()
     this.chunks.freeze()
+    this.bundles.freeze()
     this.#frozen = { generation, writes: undefined }
   }
 
@@ -129,6 +132,7 @@ export class LmdbIndex implements StateIndex {
     this.#frozen = undefined
     this.store.thaw()
     this.chunks.thaw()
+    this.bundles.thaw()
   }
 
   async write(position: JournalPosition, author: AuthorId, cut: Cut): Promise<void> {
@@ -144,6 +148,7 @@ export class LmdbIndex implements StateIndex {
     this.#writer.settle(generation, this.#base)
     this.store.release()
     this.chunks.release()
+    this.bundles.release()
     this.#frozen = undefined
     this.#cursor = position
     this.#resume = cut.resume
@@ -159,6 +164,7 @@ export class LmdbIndex implements StateIndex {
     try {
       await this.#writer.prepare(generation, writes)
       this.chunks.prepare(writes)
+      this.bundles.prepare(writes)
     } catch (error) {
       this.#failure = error instanceof Error ? error : new Error(String(error))
       throw error

@@ -35,6 +35,7 @@ export const ENOTEMPTY = 39
 export const ENODATA = 61
 export const EOPNOTSUPP = 95
 export const ENOTCONN = 107
+export const EHOSTDOWN = 112
 export const ESTALE = 116
 
 export class Errno extends Error {
@@ -106,6 +107,7 @@ const BY_CODE: Partial<Record<ErrorCode, number>> = {
   closed: ENOTCONN,
   invalid: EINVAL,
   'too-large': EFBIG,
+  'not-available': EHOSTDOWN, // others have it, and none of them can be reached
 }
 
 function knownErrno(error: unknown): number | undefined {

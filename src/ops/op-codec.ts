@@ -8,7 +8,8 @@
 import { assert, unreachable } from '../util/assert.ts'
 import {
   ACK_HEADS_MAX, BATCH_MAX_BYTES, BUNDLE_CHUNKS_MAX, BUNDLE_ID_BYTES, BUNDLE_SEALED_MAX_BYTES,
-  CHUNK_ID_BYTES, ID_BYTES, NAME_MAX_BYTES, NOTE_MAX_BYTES, TAGS_PER_OP_MAX, TAG_MAX_BYTES, TREE_HASH_BYTES,
+  CHUNK_ID_BYTES, ID_BYTES, NAME_MAX_BYTES, NOTE_MAX_BYTES, TAGS_PER_OP_MAX,
+  TAG_MAX_BYTES, TREE_HASH_BYTES,
 } from './bounds.ts'
 import {
   fitsSize, readAttr, readAttrs, readContent, readTime, writeAttr, writeAttrs, writeContent,

@@ -7,7 +7,7 @@ import { EMPTY_BYTES } from '../util/bytes.ts'
 import { ROOT_INO } from './records.ts'
 import type { RecordReader, RecordWriter } from './wire.ts'
 
-const META_VERSION = 1
+const META_VERSION = 2
 
 /** How far an author's ops log is applied. */
 export interface AuthorState {
@@ -63,6 +63,12 @@ export class StateMeta {
   voids = 0
   /** Groups that somebody should decide. */
   conflicts = 0
+  /** Own bundles that were announced: the next one has this number. */
+  bundles = 0
+  /** Of each writer of packs, its last announced bundle: the pack, and where the bundle ends. */
+  readonly announced = new Map<number, { file: number; bytes: number }>()
+  /** Loose chunks before this record of the journal lie in bundles, too. */
+  looseFrom: { position: number; sequence: number } | undefined
   readonly authors = new Map<AuthorId, AuthorState>()
 
   copy(): StateMeta {
@@ -74,6 +80,9 @@ export class StateMeta {
     copy.contentBytes = this.contentBytes
     copy.voids = this.voids
     copy.conflicts = this.conflicts
+    copy.bundles = this.bundles
+    copy.looseFrom = this.looseFrom
+    for (const [writer, mark] of this.announced) copy.announced.set(writer, mark)
     for (const [author, state] of this.authors) copy.authors.set(author, { ...state })
     return copy
   }
@@ -89,6 +98,15 @@ export function encodeMeta(writer: RecordWriter, meta: StateMeta): void {
   writer.varint(Math.min(Math.max(meta.contentBytes, 0), Number.MAX_SAFE_INTEGER))
   writer.varint(meta.voids)
   writer.varint(meta.conflicts)
+  writer.varint(meta.bundles)
+  writer.varint(meta.announced.size)
+  for (const [number, { file, bytes }] of meta.announced) {
+    writer.varint(number)
+    writer.varint(file)
+    writer.varint(bytes)
+  }
+  writer.varint(meta.looseFrom?.position ?? 0)
+  writer.varint(meta.looseFrom?.sequence ?? 0)
   const authors = authorsOf(meta)
   const numbers = new Map([...authors].map((author, number) => [author, number]))
   writer.varint(authors.size)
@@ -133,6 +151,12 @@ export function decodeMeta(reader: RecordReader): StateMeta {
   meta.contentBytes = reader.varint()
   meta.voids = reader.varint()
   meta.conflicts = reader.varint()
+  meta.bundles = reader.varint()
+  for (let left = reader.varint(); left > 0; left--) {
+    meta.announced.set(reader.varint(), { file: reader.varint(), bytes: reader.varint() })
+  }
+  const looseFrom = { position: reader.varint(), sequence: reader.varint() }
+  if (looseFrom.position > 0) meta.looseFrom = looseFrom
   const authors: AuthorId[] = []
   for (let left = reader.varint(); left > 0; left--) authors.push(reader.text() as AuthorId)
   for (let left = reader.varint(); left > 0; left--) {

@@ -78,6 +78,8 @@ export type ErrorCode =
   | 'codec-data'
   | 'chunk-missing'
   | 'chunk-id-mismatch'
+  // Peers
+  | 'not-available'
   // Canonical encodings
   | 'varint'
   | 'truncated'

@@ -3,7 +3,7 @@
 
 import type { FrozenJob, ReadPiece } from './buffers.ts'
 import { isSparseRoot } from '../chunks/manifest.ts'
-import type { Content } from '../ops/types.ts'
+import type { BundleId, ChunkId, Content } from '../ops/types.ts'
 
 /**
  * The content of one open file while it changes: a committed manifest plus edits, lazily loaded.
@@ -32,6 +32,18 @@ export interface Sealed {
   sealedEnd: number
 }
 
+/** How much a part of a content that others hold is wanted: a reader waits, one will soon. */
+export type Urgency = 'read' | 'ahead'
+
+/** What of this vault's content is not on this device, but elsewhere. */
+export interface AwayBundles {
+  /** One of the bundles, whichever comes: in a pack and in the index when it resolves. Rejects
+   *  'not-available' when nobody who can be reached has one, within bounded time. */
+  fetch(bundles: readonly BundleId[], urgency: Urgency): Promise<void>
+  /** Resolves when somebody has said which bundle holds the chunk, or nobody has for too long. */
+  announced(chunk: ChunkId): Promise<void>
+}
+
 export interface ContentStore {
   open(content: Content | undefined, sizeBytes: number): WorkingContent
   /**
@@ -44,9 +56,12 @@ export interface ContentStore {
    *  are sealed first. */
   describe(working: WorkingContent): Promise<Content>
   /** Where the bytes of [offset, offset + length) come from; pieces ascend and cover the range, cut
-   *  at the size. Pins the packs that it names until `release` is called. Throws LatticeError
-   *  'damaged-pack', 'damaged-index' or 'not-found' when a chunk is nowhere. */
-  plan(working: WorkingContent, offset: number, length: number): Promise<ReadPlan>
+   *  at the size. Pins the packs that it names until `release` is called. What is not on this
+   *  device is asked of others. Throws 'damaged-pack', 'damaged-index', 'chunk-missing' when a chunk
+   *  is nowhere, 'not-available' when nobody who has it can be reached. */
+  plan(
+    working: WorkingContent, offset: number, length: number, urgency?: Urgency,
+  ): Promise<ReadPlan>
   /** As plan(), at once, or undefined when it would have to wait. */
   planNow(working: WorkingContent, offset: number, length: number): ReadPlan | undefined
   /** What of the range lies in packs, as pieces of bundles that ascend; the rest is left out. */

@@ -9,9 +9,9 @@
 // Sequential readers get growing windows ahead. At most FETCHES_MAX run at once; the rest queue.
 // Used by Files alone.
 
-import { LatticeError } from '../util/errors.ts'
+import { LatticeError, isLatticeError } from '../util/errors.ts'
 import type { FetchResult, Ino, ReadPiece } from './buffers.ts'
-import type { ReadPlan } from './content.ts'
+import type { ReadPlan, Urgency } from './content.ts'
 import type { OpenFile } from './open-file.ts'
 import { PlaceTeller, type TellerPorts } from './place-teller.ts'
 
@@ -89,7 +89,7 @@ export class FileReader {
     if (result instanceof Promise) {
       file.fetching.push(range)
       this.#fetches++
-      void this.#fetch(file, range, { plan, result }).finally(() => this.#ended())
+      void this.#fetch(file, range, 'read', { plan, result }).finally(() => this.#ended())
       return true
     }
     plan.release()
@@ -134,8 +134,9 @@ export class FileReader {
     for (const range of subtract(wanted, file.fetching)) {
       for (let begin = range.begin; begin < range.end; begin += FETCH_BYTES) {
         const part = { begin, end: Math.min(range.end, begin + FETCH_BYTES) }
+        const isAsked = part.begin < asked.end && part.end > asked.begin
         file.fetching.push(part)
-        this.#queue.push(async () => this.#fetch(file, part))
+        this.#queue.push(async () => this.#fetch(file, part, isAsked ? 'read' : 'ahead'))
       }
     }
     this.#pump()
@@ -156,15 +157,18 @@ export class FileReader {
   }
 
   /** Never rejects: an error goes to the readers of the range. */
-  async #fetch(file: OpenFile, range: Range, begun?: Begun): Promise<void> {
+  async #fetch(
+    file: OpenFile, range: Range, urgency: Urgency, begun?: Begun,
+  ): Promise<void> {
     const { buffers, toErrno } = this.#ports
     const length = range.end - range.begin
     try {
       if (begun !== undefined && (await isFilled(begun))) return
-      while (!(await this.#attempt(file, range)));
+      while (!(await this.#attempt(file, range, urgency)));
     } catch (error) {
       const errno = toErrno(error, 'read', file.ino)
-      if (length > FAIL_BYTES_MAX) this.#fetchParts(file, range)
+      const isElsewhere = isLatticeError(error, 'not-available') // waited long enough
+      if (length > FAIL_BYTES_MAX && !isElsewhere) this.#fetchParts(file, range)
       else buffers.fail(file.ino, range.begin, length, errno)
     } finally {
       file.fetching = file.fetching.filter((other) => other !== range)
@@ -177,7 +181,7 @@ export class FileReader {
     for (let { begin } = range; begin < range.end; begin += FAIL_BYTES_MAX) {
       const part = { begin, end: Math.min(range.end, begin + FAIL_BYTES_MAX) }
       file.fetching.push(part)
-      this.#queue.push(async () => this.#fetch(file, part))
+      this.#queue.push(async () => this.#fetch(file, part, 'read'))
     }
   }
 
@@ -192,7 +196,7 @@ export class FileReader {
   }
 
   /** False when the base moved on and it must be planned again. */
-  async #attempt(file: OpenFile, range: Range): Promise<boolean> {
+  async #attempt(file: OpenFile, range: Range, urgency: Urgency): Promise<boolean> {
     const { buffers, content } = this.#ports
     const { ino, working } = file
     if (buffers.attrs(ino) === undefined) return true // forgotten: nobody waits
@@ -200,7 +204,7 @@ export class FileReader {
     const length = range.end - range.begin
     const plan =
       content.planNow(working, range.begin, length) ??
-      (await content.plan(working, range.begin, length))
+      (await content.plan(working, range.begin, length, urgency))
     if (plan.pieces.length === 0 && epoch === buffers.baseEpoch(ino)) {
       plan.release()
       if (!this.#isAbsent(ino, range)) return true // cut off meanwhile
