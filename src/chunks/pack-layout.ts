@@ -143,12 +143,16 @@ function recordAt(
   const header = window.subarray(0, RECORD_HEADER_BYTES)
   if (read(at, header) < header.length) return 'broken'
   const bundleBytes = readU32(header, 0)
-  if (bundleBytes === 0) return isZero(header) ? 'padding' : 'broken'
+  // what is left of a block may be less than a header: then the next unit begins within these bytes
+  const restBytes = Math.min(alignUp(at) - at || RECORD_HEADER_BYTES, RECORD_HEADER_BYTES)
+  const isRest = isZero(header.subarray(0, restBytes))
+  if (bundleBytes === 0) return isRest ? 'padding' : 'broken'
+  const otherwise = isRest ? 'padding' : 'broken'
   const possible = bundleBytes >= BUNDLE_MIN_BYTES && bundleBytes <= BUNDLE_MAX_BYTES
   const bundleOffset = at + RECORD_HEADER_BYTES
-  if (!possible || bundleOffset + bundleBytes > end) return 'broken'
+  if (!possible || bundleOffset + bundleBytes > end) return otherwise
   const bundle = window.subarray(RECORD_HEADER_BYTES, RECORD_HEADER_BYTES + bundleBytes)
-  if (read(bundleOffset, bundle) < bundleBytes) return 'broken'
-  if (readU32(header, 8) !== crc32(header.subarray(0, 8), crc32(bundle))) return 'broken'
+  if (read(bundleOffset, bundle) < bundleBytes) return otherwise
+  if (readU32(header, 8) !== crc32(header.subarray(0, 8), crc32(bundle))) return otherwise
   return { bundleOffset, bundleBytes, durableBytes: readU32(header, 4) * BLOCK_BYTES }
 }

@@ -37,6 +37,8 @@ export interface ApplierOptions {
   own: AuthorId
   keys: Pick<KeyPort, 'learn'>
   foldMembers: FoldMembers
+  /** Told of the ops of each batch that is noted: for those that are not the tree's. */
+  noted?: ((author: AuthorId, ops: readonly Op[]) => void) | undefined
 }
 
 export interface BatchPlace {
@@ -59,6 +61,7 @@ export class Applier {
   readonly #own: AuthorId
   readonly #keys: Pick<KeyPort, 'learn'>
   readonly #foldMembers: FoldMembers
+  readonly #noted: (author: AuthorId, ops: readonly Op[]) => void
   #fold: FoldPort | undefined
   #members: MembersView
   #isDirty = false
@@ -71,6 +74,7 @@ export class Applier {
     this.#own = options.own
     this.#keys = options.keys
     this.#foldMembers = options.foldMembers
+    this.#noted = options.noted ?? (() => undefined)
     this.#members = this.#foldMembers(this.#store.control(undefined, Infinity))
     this.#keys.learn?.(this.#members)
   }
@@ -148,12 +152,14 @@ export class Applier {
     meta.authors.set(author, nextAuthorState(before, { length: seq + 1, ...time, treeHash, vv }))
     this.#hasNews = author !== this.#own || treeHash !== undefined
     if (author === this.#own) for (const op of ops) keepMint(meta, op)
+    this.#noted(author, ops)
   }
 
   /** An own batch that the state has, but whose notes came too late for the checkpoint. */
   noteAgain(batch: RemoteBatch, position: JournalPosition): void {
     this.#store.putBatch(batch.author, batch.seq, { position, ...batch.time })
     if (batch.ops[0]?.kind === 'control') this.#noteControl(batch, this.#seenBy(batch))
+    this.#noted(batch.author, batch.ops)
   }
 
   /** Takes control ops into account. `facts`: recorded, or to be recorded in the journal. */

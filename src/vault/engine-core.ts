@@ -12,8 +12,10 @@ import { FACTS_MEMBERS, Facts, encodeFacts } from '../state/facts.ts'
 import { Fold } from '../state/fold.ts'
 import type { FoldContext, ViewChanges } from '../state/fold-pass.ts'
 import type { Store } from '../state/store.ts'
+import { Announcer } from './announcer.ts'
+import type { AnnouncerOptions } from './announcer.ts'
 import { Applier, EVERYONE } from './applier.ts'
-import type { FoldMembers } from './applier.ts'
+import type { ApplierOptions, FoldMembers } from './applier.ts'
 import { CHECKPOINT_CHANGES, Checkpointer } from './checkpoint.ts'
 import type { StateIndex } from './checkpoint.ts'
 import { Committer } from './committer.ts'
@@ -49,6 +51,15 @@ export interface StateOptions {
   isOpen?: ((ino: number) => boolean) | undefined
   /** Told what others' ops change in the view. */
   changes?: ViewChanges | undefined
+  /** Told of the ops of each batch that is applied, own ones included. */
+  noted?: ApplierOptions['noted']
+}
+
+/** What the announcer needs beside the core, and whether there is anybody to announce to. */
+export interface Announcing
+  extends Pick<AnnouncerOptions, 'bundles' | 'content' | 'looseIn' | 'scout' | 'packs'> {
+  /** False: nothing is announced or published. */
+  isWanted: () => boolean
 }
 
 export interface EngineCoreOptions extends StateOptions {
@@ -65,6 +76,8 @@ export interface EngineCoreOptions extends StateOptions {
   pause: () => Promise<void>
   /** Undefined: this device is alone, and publishes nothing. */
   logs?: LogPort | undefined
+  /** How content is announced before what names it is published; none when not given. */
+  announcing?: Announcing | undefined
   /** Whoever opens it calls pump(): nothing starts by itself when logs grow or batches are
    *  durable. */
   isManual?: boolean
@@ -89,11 +102,11 @@ export interface CoreState {
 }
 
 export function openState(options: StateOptions): CoreState {
-  const { index, journal, keys, foldMembers = () => EVERYONE } = options
+  const { index, journal, keys, noted, foldMembers = () => EVERYONE } = options
   const { store } = index
   const history = new History({ store, journal, keys })
   const own = keys.author
-  const applier = new Applier({ store, history, own, keys, foldMembers })
+  const applier = new Applier({ store, history, own, keys, foldMembers, noted })
   const context: FoldContext = {
     standing: (author, seq) => applier.members.standing(author, seq),
     label: (author) => applier.members.label(author),
@@ -124,6 +137,7 @@ export class EngineCore {
   readonly tree: LiveTree
   readonly replica: Replica | undefined
   readonly publisher: Publisher | undefined
+  readonly announcer: Announcer | undefined
   /** What opening replayed. */
   readonly replayed: ReplayResult
   readonly #options: EngineCoreOptions
@@ -151,6 +165,7 @@ export class EngineCore {
     this.checkpointer = this.#makeCheckpointer()
     const { logs } = options
     this.replica = logs === undefined ? undefined : this.#makeReplica(logs)
+    this.announcer = logs === undefined ? undefined : this.#makeAnnouncer(logs)
     this.publisher = logs === undefined ? undefined : this.#makePublisher(logs)
     const { keys, clock, owner } = options
     this.tree = new LiveTree({
@@ -173,7 +188,7 @@ export class EngineCore {
     core.#refold()
     const { logs } = options
     if (logs === undefined) return core
-    await core.publisher?.publish()
+    await core.#publish()
     if (logs.length(options.keys.author) > core.committer.nextSeq) await core.replica?.pump()
     if (options.isManual !== true) logs.onGrowth(() => core.#kick())
     return core
@@ -207,8 +222,8 @@ export class EngineCore {
 
   /** Applies all that can be applied, and publishes all own batches that are durable. */
   async pump(): Promise<void> {
-    await this.replica?.pump()
-    await this.publisher?.publish()
+    const both = await Promise.allSettled([this.replica?.pump(), this.#publish()])
+    for (const one of both) if (one.status === 'rejected') throw one.reason
   }
 
   /** Everything done so far is durable in the journal when it resolves. */
@@ -219,6 +234,12 @@ export class EngineCore {
 
   /** Control ops of this device, one batch: durable and in effect when it resolves. */
   async control(ops: readonly Op[]): Promise<void> {
+    await this.#commit(ops)
+    this.#refold()
+  }
+
+  /** Ops that are not the tree's: in one batch, durable when it resolves. */
+  async #commit(ops: readonly Op[]): Promise<void> {
     const { author } = this.#options.keys
     const { sec, nsec } = this.#options.clock.now()
     const refs = ops.map((): OpRef => (
@@ -228,7 +249,17 @@ export class EngineCore {
     facts.opCount = ops.length
     this.fold.apply(ops, refs, facts) // as a replay does: the root's first times
     await this.committer.durable(this.committer.push({ ops, refs, facts, ready: true }))
-    this.#refold()
+  }
+
+  /** Each is an operation of its own, so that they go into as many batches as they need. */
+  async #commitEach(ops: readonly Op[]): Promise<void> {
+    await Promise.all(ops.map((op) => this.#commit([op])))
+  }
+
+  async #publish(): Promise<void> {
+    if (this.#options.announcing?.isWanted() === false) return
+    await this.announcer?.run()
+    await this.publisher?.publish()
   }
 
   /** Commits, checkpoints and stops. The ports stay open. Idempotent. */
@@ -240,6 +271,7 @@ export class EngineCore {
   async #close(): Promise<void> {
     this.#isClosing = true
     await this.replica?.close()
+    await this.announcer?.close()
     try {
       if (this.#options.readOnly !== true) await this.checkpointer.close()
     } finally {
@@ -259,7 +291,10 @@ export class EngineCore {
       lastTime: { ms: own?.ms ?? 0, counter: own?.counter ?? 0 },
       deps: () => this.applier.deps(),
       effective: (seq, batch) => this.applier.effectiveTime({ author, seq }, batch),
-      placed: (batch, position) => this.applier.note(batch, position),
+      placed: (batch, position) => {
+        this.announcer?.placed(batch.seq, batch.ops)
+        this.applier.note(batch, position)
+      },
       allPlaced: () => this.#refold(),
       flushed: () => this.#kick(),
     })
@@ -293,12 +328,24 @@ export class EngineCore {
     })
   }
 
+  #makeAnnouncer(logs: LogPort): Announcer | undefined {
+    const { announcing, journal, keys, pause } = this.#options
+    if (announcing === undefined) return undefined
+    const { committer, store } = this
+    return new Announcer({
+      ...announcing, journal, pause,
+      meta: () => store.meta,
+      progress: () => committer,
+      commit: (ops) => this.#commitEach(ops),
+    }, logs.length(keys.author))
+  }
+
   #makePublisher(logs: LogPort): Publisher {
     const { journal, keys } = this.#options
     return new Publisher({
       store: this.store, logs, journal,
       own: keys.author,
-      durableSeq: () => this.committer.durableSeq,
+      durableSeq: () => this.announcer?.limit ?? this.committer.durableSeq,
       onFork: (length) => this.replica?.noteOwnFork(length),
     })
   }

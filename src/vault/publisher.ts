@@ -21,7 +21,7 @@ export interface PublisherOptions {
   logs: LogPort
   journal: Pick<JournalPort, 'read'>
   own: AuthorId
-  /** Own batches that are durable in the journal. */
+  /** Own batches that may be published: at most those that are durable in the journal. */
   durableSeq: () => number
   /** The log, `length` long, has another block than the journal at its end. */
   onFork: (length: number) => void

@@ -211,6 +211,26 @@ t.test('layout', async (t) => {
   t.strictSame(offsets(), [12300], 'behind damage the next unit is found')
 })
 
+t.test('a unit may end so near the next block that no record header fits between', async (t) => {
+  for (let restBytes = 1; restBytes <= 14; restBytes++) {
+    const file = new Uint8Array(12288)
+    const put = (at: number, length: number) => {
+      const bundle = file.subarray(at + 12, at + 12 + length).fill(7)
+      writeRecordHeader(file.subarray(at, at + 12), length, 4096, bundleChecksum(bundle))
+    }
+    put(4096, 4096 - 12 - restBytes)
+    put(8192, 500)
+    const read = (offset: number, into: Uint8Array) => {
+      const part = file.subarray(offset, offset + into.length)
+      into.set(part)
+      return part.length
+    }
+    const { records, brokenAt } = scanPack(read, 4096, file.length)
+    t.strictSame(records.map((one) => one.bundleOffset), [4108, 8204], `${restBytes} bytes left`)
+    t.equal(brokenAt, undefined)
+  }
+})
+
 t.test('kill -9 of a process with real workers', async (t) => {
   const helper = fileURLToPath(new URL('./pack-kill.helper.ts', import.meta.url))
   const frozen = new Frozen(64 * 1024 * 1024)
