@@ -10,6 +10,8 @@ import type { Content } from '../ops/types.ts'
 import { assert } from '../util/assert.ts'
 import { LatticeError, isLatticeError } from '../util/errors.ts'
 import { Lru } from '../util/lru.ts'
+import { bundleIdOf } from './bundle-id.ts'
+import type { BundleId } from './bundle-id.ts'
 import type { BundleEntry } from './bundle-layout.ts'
 import { openBundle } from './bundle.ts'
 import { ChunkReader } from './chunk-cache.ts'
@@ -56,6 +58,13 @@ export type ContentStoreOptions = {
   plainCacheBytes?: number
   /** Content that others hold; undefined when this device is alone. */
   away?: AwayBundles | undefined
+  /** Makes durable what was adopted. */
+  syncReceived?: (() => Promise<void>) | undefined
+}
+
+export type Named = {
+  isWanted: (file: number) => boolean
+  put: (id: BundleId, place: BundlePlace) => void
 }
 
 /** A bundle of others as it was stored here. */
@@ -186,8 +195,9 @@ export class SealedContentStore implements ContentStore {
     return working.holeBytes
   }
 
-  sync(): Promise<void> {
-    return this.#options.backend.sync()
+  async sync(): Promise<void> {
+    const { backend, syncReceived } = this.#options
+    await Promise.all([backend.sync(), syncReceived?.()])
   }
 
   flush(): Promise<void> {
@@ -214,11 +224,18 @@ export class SealedContentStore implements ContentStore {
   /**
    * Brings chunks into the index that lie in packs behind the marks (of the last checkpoint; none =
    * all packs). Yields the count of bundles after each one, so that the caller may write the index
-   * in between, or let others run. Damage is in PackStore.damage.
+   * in between, or let others run. Damage is in PackStore.damage. `named`: told the id of each
+   * bundle of the packs that it is wanted for.
    */
-  *recovering(since: readonly PackMark[]): Generator<number> {
+  *recovering(since: readonly PackMark[], named?: Named): Generator<number> {
+    const { packs } = this.#options
     let bundles = 0
-    for (const { file, record, entries } of this.#options.packs.scan(since)) {
+    for (const { file, record, entries } of packs.scan(since)) {
+      if (named?.isWanted(file) === true) {
+        const { bundleOffset, bundleBytes } = record
+        const id = bundleIdOf(packs.readNow(file, bundleOffset, bundleBytes))
+        named.put(id, { file, bundleOffset, bundleBytes })
+      }
       for (const { chunk, offset, storedBytes, plainBytes, codec } of entries) {
         this.#reader.put(chunk, {
           where: 'pack',

@@ -90,7 +90,7 @@ export class PackStore {
     const { previousNumber } = this.nextOf(writer)
     if (previousNumber === NO_PACK) return
     const { disk, directory } = this.#options
-    const pack = disk.open(this.#pathOf(packFileOf(writer, previousNumber)), 'write')
+    const pack = disk.open(this.pathOf(packFileOf(writer, previousNumber)), 'write')
     try {
       await pack.sync()
     } finally {
@@ -244,7 +244,7 @@ export class PackStore {
     const open = new Set<number>() // nobody has told their valid length
     for (const number of numbers) {
       const file = packFileOf(writer, number)
-      const pack = disk.open(this.#pathOf(file), 'read')
+      const pack = disk.open(this.pathOf(file), 'read')
       try {
         const sizeBytes = pack.sizeBytes()
         const header = this.#checkHeader(pack, file, sizeBytes, marks.get(file) ?? 0)
@@ -277,7 +277,7 @@ export class PackStore {
   async #recover(file: number, durableBytes: number): Promise<void> {
     const pack = this.#packs.get(file)
     assert(pack !== undefined, 'unknown pack')
-    const disk = this.#options.disk.open(this.#pathOf(file), 'write')
+    const disk = this.#options.disk.open(this.pathOf(file), 'write')
     try {
       const read = (offset: number, into: Uint8Array): number => disk.readSync(offset, into)
       const from = Math.max(BLOCK_BYTES, Math.min(durableBytes, pack.validBytes))
@@ -332,7 +332,7 @@ export class PackStore {
     } else {
       let disk: PackFile
       try {
-        disk = this.#options.disk.open(this.#pathOf(file), 'read')
+        disk = this.#options.disk.open(this.pathOf(file), 'read')
       } catch (cause) {
         if (isLatticeError(cause, 'not-found')) throw damagedPack(file, 0, cause)
         throw cause
@@ -354,7 +354,7 @@ export class PackStore {
     }
   }
 
-  #pathOf(file: number): string {
+  pathOf(file: number): string {
     const { directory } = this.#options
     return join(directory, String(packWriterOf(file)), packName(packNumberOf(file)))
   }

@@ -8,7 +8,10 @@
 
 import { setImmediate as pause } from 'node:timers/promises'
 import type { Config } from '../config/config-schema.ts'
+import { RECEIVED_WRITER } from '../chunks/bundle-receiver.ts'
+import { packWriterOf } from '../chunks/chunk-index-port.ts'
 import { SealedContentStore } from '../chunks/content-store.ts'
+import type { Named } from '../chunks/content-store.ts'
 import { DirectDisk } from '../chunks/pack-disk.ts'
 import { PackStore } from '../chunks/pack-store.ts'
 import { JournalLoose } from '../chunks/seal-loose.ts'
@@ -23,16 +26,17 @@ import { Journal } from '../journal/journal.ts'
 import { NodeDisk } from '../journal/node-disk.ts'
 import type { AuthorId } from '../ops/types.ts'
 import { isLatticeError } from '../util/errors.ts'
+import { BundleNotes } from '../vault/bundle-notes.ts'
 import type { Checkpointer } from '../vault/checkpoint.ts'
 import type { Committer } from '../vault/committer.ts'
 import { EngineCore } from '../vault/engine-core.ts'
+import type { Announcing } from '../vault/engine-core.ts'
 import { Files } from '../vault/files.ts'
 import { decodeResume, encodeResume, settledMarks } from '../vault/journal-replay.ts'
 import type { Resume } from '../vault/journal-replay.ts'
 import type { LiveTree } from '../vault/live-tree.ts'
 import { DirectoryLock } from '../vault/lock.ts'
 import { JOURNAL_START } from '../vault/ports.ts'
-import type { LogPort } from '../vault/ports.ts'
 import { knowsControl, vaultMembers } from '../vault/members-view.ts'
 import { settle } from '../vault/rebuild.ts'
 import type { NameMatching } from '../fs/name-keys.ts'
@@ -42,6 +46,7 @@ import { IndexHealth } from './index-health.ts'
 import { loggable } from './log.ts'
 import type { Log } from './log.ts'
 import { MountView } from './mount-view.ts'
+import type { Peers } from './peers.ts'
 import type { StateDirectory } from './state-directory.ts'
 
 /** Bundles that are read without letting others run. */
@@ -60,8 +65,8 @@ export interface EngineOptions {
   /** How names match; 'bytes' when not given. */
   names?: NameMatching
   log: Log
-  /** The ops logs of the vault's devices; none: this device is alone, and publishes nothing. */
-  logs?: LogPort
+  /** The other devices of the vault; none: this one is alone, and publishes nothing. */
+  peers?: Peers
 }
 
 /** What opening had to do. */
@@ -164,6 +169,7 @@ interface Stored {
   content: SealedContentStore
   buffers: NativeBuffers
   clock: SystemClock
+  notes: BundleNotes
   rebuilt: string | undefined
   /** Read from packs to bring the index up to them. */
   bundles: number
@@ -189,6 +195,11 @@ async function openStored(options: EngineOptions, closers: Closer[]): Promise<St
   const journal = await openJournal(options, index)
   closers.push(() => journal.close())
   const clock = new SystemClock()
+  const notes = new BundleNotes({
+    meta: () => index.store.meta, chunks: index.chunks, bundles: index.bundles, own: keys.author,
+    clock,
+  })
+  const { peers } = options
   const { vaultId } = vaultKeys
   const bundleKey = (epochId: Uint8Array): Uint8Array | undefined => keys.bundleKey(epochId)
   const disk = new DirectDisk()
@@ -214,6 +225,13 @@ async function openStored(options: EngineOptions, closers: Closer[]): Promise<St
     backend,
     idKey: vaultKeys.idKey,
     bundleKey,
+    away: peers && {
+      fetch: (bundles, urgency) => peers.fetch(bundles, urgency),
+      announced: async (chunk) => {
+        if (peers.isWanted()) await notes.announced(chunk)
+      },
+    },
+    syncReceived: peers && (() => peers.syncReceived()),
     readFrozen: (job, offset, into) => {
       buffers.readFrozen(job as Parameters<NativeBuffers['readFrozen']>[0], offset, into)
     },
@@ -224,7 +242,7 @@ async function openStored(options: EngineOptions, closers: Closer[]): Promise<St
   })
   const bundles = await catchUpPacks(index, content, keys.author, resume)
   const stored = { state, health, keys, index, journal, packs, loose, content, buffers, clock }
-  return { ...stored, rebuilt, bundles }
+  return { ...stored, notes, rebuilt, bundles }
 }
 
 /**
@@ -241,8 +259,14 @@ async function catchUpPacks(
   const position = resume === undefined ? JOURNAL_START.position : index.cursor
   const { sequence } = JOURNAL_START
   const here = encodeResume(resume ?? { sequence, batchesThrough: -1, marks: [] })
+  // ids are asked for once bundles are announced, and of those that came from others
+  const isShared = resume === undefined || index.store.meta.bundles > 0
+  const named: Named = {
+    isWanted: (file) => isShared || packWriterOf(file) === RECEIVED_WRITER,
+    put: (id, place) => index.bundles.put(id, place),
+  }
   let bundles = 0
-  for (bundles of content.recovering(resume?.marks ?? [])) {
+  for (bundles of content.recovering(resume?.marks ?? [], named)) {
     if (index.changes >= RECOVERED_CHANGES) await settle(index, position, author, here)
     else if (bundles % BUNDLES_AT_ONCE === 0) await pause()
   }
@@ -329,7 +353,7 @@ async function startLive(
 function openCore(
   options: EngineOptions, stored: Stored, view: MountView,
 ): Promise<EngineCore> {
-  const { index, journal, content, keys, clock, packs, loose } = stored
+  const { index, journal, content, keys, clock, packs, loose, notes } = stored
   return EngineCore.open({
     index,
     journal,
@@ -342,16 +366,34 @@ function openCore(
     owner: { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 },
     pause: () => pause(),
     readOnly: options.readOnly,
-    logs: options.logs,
+    logs: options.peers?.logs,
+    announcing: options.peers && announcing(options.peers, stored),
+    noted: (author, ops) => notes.note(author, ops),
     changes: view,
     isOpen: (ino) => view.isInUse(ino),
     loose: ({ position, payload }) => {
       const { id, location } = loose.open(position, payload)
-      index.chunks.put(id, location)
+      const known = index.chunks.get(id)
+      if (known?.where !== 'pack' || !packs.covers(known)) index.chunks.put(id, location)
     },
     marks: (isClosing) => (isClosing ? packs.marks() : settledMarks(packs.marks())),
     onTrouble: (error) => options.log.error(loggable(error), 'a checkpoint failed'),
   })
+}
+
+function announcing(peers: Peers, stored: Stored): Announcing {
+  const { index, content, packs, loose } = stored
+  return {
+    isWanted: () => peers.isWanted(),
+    bundles: index.bundles,
+    content,
+    looseIn: ({ position, payload }) => {
+      const { id } = loose.open(position, payload)
+      return index.chunks.get(id)?.where === 'journal' ? id : undefined
+    },
+    scout: (range) => peers.scout({ ...range, path: packs.pathOf(range.file) }),
+    packs: () => packs.marks().filter(({ file }) => PACK_WRITERS.includes(packWriterOf(file))),
+  }
 }
 
 /** In reverse; the first error is thrown after all were tried. */
