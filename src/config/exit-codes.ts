@@ -25,7 +25,9 @@ export const EXIT_CODES: readonly ExitCode[] = [
     code: EXIT_FAILURE,
     name: 'failure',
     meaning: 'something else failed',
-    reasons: ['io', 'internal', 'timeout', 'closed', 'invalid', 'too-large', 'exists'],
+    reasons: [
+      'io', 'internal', 'timeout', 'closed', 'invalid', 'too-large', 'exists', 'protocol',
+    ],
     hint: 'the log of the daemon may say more: lattice status --json names it',
   },
   {
@@ -74,8 +76,8 @@ export const EXIT_CODES: readonly ExitCode[] = [
     code: 9,
     name: 'unreachable',
     meaning: 'network or storage not reachable',
-    reasons: ['not-available'],
-    hint: 'connect to a device that has it: lattice peers shows who is there',
+    reasons: ['not-available', 'unreachable', 'refused'],
+    hint: 'lattice peers shows who is connected',
   },
   {
     code: 10,

@@ -78,14 +78,17 @@ export type ErrorCode =
   | 'codec-data'
   | 'chunk-missing'
   | 'chunk-id-mismatch'
-  // Peers
-  | 'not-available'
   // Canonical encodings
   | 'varint'
   | 'truncated'
   | 'trailing-bytes'
   | 'not-canonical'
   | 'out-of-bounds'
+  // Network
+  | 'not-available'
+  | 'unreachable'
+  | 'refused'
+  | 'protocol'
 
 /** Ids and numbers that help to find the culprit. Never plaintext names or keys. */
 export type ErrorDetails = Record<string, string | number>
