@@ -298,6 +298,11 @@ export class LogStore {
     await this.#storage.corestore.close()
   }
 
+  /** For tests that spoil what lies in the storage. */
+  testLog(name: LogName): Log | undefined {
+    return this.#held(name)
+  }
+
   #held(name: LogName): Log | undefined {
     return this.#logs.get(nameKey(name))
   }

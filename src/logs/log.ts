@@ -8,6 +8,7 @@
 // Used by log-store.ts only, which opens one Log per core.
 
 import type Hypercore from 'hypercore'
+import crypto from 'hypercore-crypto'
 import type { TreeNode } from 'hypercore-storage'
 import { BATCH_MAX_BYTES } from '../ops/bounds.ts'
 import { equalBytes } from '../util/bytes.ts'
@@ -244,15 +245,15 @@ export class Log {
 
   /** In place of Hypercore's own, which freezes the log for good. */
   async #isConflict(proof: Hypercore.Proof, from: unknown): Promise<boolean> {
-    if (proof.fork !== 0 || proof.upgrade === null) return false
-    let theirs: Hypercore.TreeBatch
+    const { fork, upgrade } = proof
+    if (fork !== 0 || upgrade === null || upgrade.start !== 0) return false
     try {
-      theirs = await this.session.verifyFullyRemote(proof)
+      await this.session.verifyFullyRemote(proof) // of the whole of their log
     } catch {
       return true // not signed by the author: whoever sent it stays paused
     }
-    const { length } = theirs
-    const treeHash = theirs.hash()
+    const { length } = upgrade
+    const treeHash = crypto.tree(upgrade.nodes) // from 0 on, so these are the roots
     const ours = await this.treeHash(length)
     if (ours === undefined || equalBytes(ours, treeHash)) return false
     this.#events.forked(this, { length, treeHash }, from)
