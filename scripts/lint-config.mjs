@@ -49,6 +49,7 @@ const homes = {
   hypercore: ['logs'],
   'hypercore-storage': ['logs'],
   corestore: ['logs'],
+  'hypercore-crypto': ['logs'],
   hyperswarm: ['net'],
   hyperdht: ['net'],
   'blind-relay': ['net'],

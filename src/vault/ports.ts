@@ -102,7 +102,7 @@ export const JOURNAL_BATCH = 1 // an own op batch and its local facts (vault/jou
 export const JOURNAL_LOOSE = 2 // a small sealed chunk (chunks/)
 export const JOURNAL_FACTS = 3 // local facts of operations that have no replicated part
 export const JOURNAL_REMOTE_BATCH = 4 // a batch that came by the logs, and its local facts
-export const JOURNAL_HEAD = 5 // reserved: another author's signed head
+export const JOURNAL_HEAD = 5 // another author's signed head (vault/journal-head.ts)
 // Written by the journal itself; scans do not yield them:
 export const JOURNAL_CLOSING = 254
 export const JOURNAL_MARKER = 255
@@ -177,10 +177,25 @@ export interface LogPort {
   read(author: AuthorId, seq: number): Promise<Uint8Array | undefined>
   /** 32 bytes; of the first `length` blocks, undefined when they are not all there. */
   treeHash(author: AuthorId, length: number): Promise<Uint8Array | undefined>
-  /** Adds to the own log. The blocks stay unchanged. */
+  /**
+   * Adds to the own log as it is at the call. When it has grown by itself meanwhile, or a peer holds
+   * more of it than is here, nothing is added, and length() tells. The blocks stay unchanged.
+   */
   append(blocks: readonly Uint8Array[]): Promise<void>
   /** Calls whenever blocks of the author came, until the engine is closed. */
   onGrowth(grown: (author: AuthorId) => void): void
+}
+
+/** Every author has two logs: sealed batches, and descriptors of the bundles that it has made. */
+export type LogKind = 'ops' | 'content'
+
+/** What an author has signed of one of its logs: enough, with the blocks, to make the log anew. */
+export interface SignedHead {
+  length: number
+  /** 32 bytes. */
+  treeHash: Uint8Array
+  /** Ed25519, 64 bytes. */
+  signature: Uint8Array
 }
 
 /** The keys of one epoch that batches are sealed with. */
