@@ -2,6 +2,7 @@
 // The vault keys themselves stay the key ring's.
 
 import { bundleKey, deriveKey, opKey } from '../crypto/kdf.ts'
+import { randomSecret } from '../crypto/random.ts'
 import { wipe } from '../crypto/secret.ts'
 import type { Secret } from '../crypto/secret.ts'
 import { currentEpoch, isBlind, makeCurrent, putEpoch } from '../crypto/vault-keys.ts'
@@ -71,6 +72,9 @@ export class EngineKeys {
    *  bundle keys. At the next start all of it is learnt again from the journal. */
   onLearnt: (learnt: Learnt) => void = () => undefined
 
+  /** Told when another epoch seals than before: whoever seals content has to know. */
+  onCurrent: () => void = () => undefined
+
   /** The epoch that seals now. */
   currentEpoch(): EpochSeal {
     return this.#current()
@@ -114,7 +118,10 @@ export class EngineKeys {
       const id = toHex(epochId)
       const old = this.#epochs.get(id)
       if (old !== undefined && old.controlKey === controlKey) continue
-      const derived = { opKey: opKey(epochKey), bundleKey: bundleKey(epochKey) }
+      // nothing may ever be sealed by what a blind device has: not even by mistake
+      const derived = isBlind(epoch)
+        ? { opKey: randomSecret(), bundleKey: randomSecret() }
+        : { opKey: opKey(epochKey), bundleKey: bundleKey(epochKey) }
       this.#epochs.set(id, { epochId, controlKey, isBlind: isBlind(epoch), ...derived })
     }
   }
@@ -141,11 +148,18 @@ export class EngineKeys {
     const members = this.#members?.members
     if (members?.hasGenesis !== true) return true
     const below = floor.map((epochId) => toHex(epochId))
-    const id = members.toSealUnder((one) => this.#epochs.get(one)?.isBlind === false, below)
+    // a blind device's own control ops need K_ctl only
+    const isBlindDevice = this.#vault.epochs.every(isBlind)
+    const id = members.toSealUnder((one) => {
+      const known = this.#epochs.get(one)
+      return known !== undefined && (isBlindDevice || !known.isBlind)
+    }, below)
     const epoch = id === undefined ? undefined : this.#epochs.get(id)
     if (epoch === undefined) return false
     const sealing = currentEpoch(this.#vault).epochId
-    if (!equalBytes(sealing, epoch.epochId)) makeCurrent(this.#vault, epoch.epochId)
+    if (equalBytes(sealing, epoch.epochId)) return true
+    makeCurrent(this.#vault, epoch.epochId)
+    this.onCurrent()
     return true
   }
 
