@@ -44,13 +44,18 @@ const homes = {
   '@clack/prompts': ['cli'],
   'smol-toml': ['config'],
   pino: ['daemon'],
-  'compact-encoding': ['ops', 'state'],
+  'compact-encoding': ['ops', 'state', 'net'],
   'p-queue': [],
   hypercore: ['logs'],
   'hypercore-storage': ['logs'],
   corestore: ['logs'],
   hyperswarm: ['net'],
   hyperdht: ['net'],
+  'blind-relay': ['net'],
+  '@hyperswarm/secret-stream': ['net', 'logs'],
+  protomux: ['net', 'logs'],
+  'bonjour-service': ['net'],
+  'multicast-dns': ['net'],
 }
 
 // ---- folders that a seed must replay: no clock, no timer, no randomness of their own ----

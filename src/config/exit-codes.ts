@@ -25,7 +25,9 @@ export const EXIT_CODES: readonly ExitCode[] = [
     code: EXIT_FAILURE,
     name: 'failure',
     meaning: 'something else failed',
-    reasons: ['io', 'internal', 'timeout', 'closed', 'invalid', 'too-large', 'exists'],
+    reasons: [
+      'io', 'internal', 'timeout', 'closed', 'invalid', 'too-large', 'exists', 'protocol',
+    ],
     hint: 'the log of the daemon may say more: lattice status --json names it',
   },
   {
@@ -70,7 +72,13 @@ export const EXIT_CODES: readonly ExitCode[] = [
     reasons: ['no-fuse', 'no-fusermount'],
     hint: 'lattice doctor says what is missing',
   },
-  { code: 9, name: 'unreachable', meaning: 'network or storage not reachable', reasons: [] },
+  {
+    code: 9,
+    name: 'unreachable',
+    meaning: 'network or storage not reachable',
+    reasons: ['not-available', 'unreachable', 'refused'],
+    hint: 'lattice status says who is connected',
+  },
   {
     code: 10,
     name: 'no-vault',

@@ -98,6 +98,11 @@ export type ErrorCode =
   | 'trailing-bytes'
   | 'not-canonical'
   | 'out-of-bounds'
+  // Network
+  | 'not-available'
+  | 'unreachable'
+  | 'refused'
+  | 'protocol'
 
 /** Ids and numbers that help to find the culprit. Never plaintext names or keys. */
 export type ErrorDetails = Record<string, string | number>
