@@ -72,7 +72,7 @@ const ZEROS = new Uint8Array(CHUNK_MAX_BYTES)
 
 export class SealCore {
   readonly #options: SealCoreOptions
-  readonly #who: BundleSealer
+  #who: BundleSealer
   readonly #gear: Uint8Array
   readonly #writer: PackWriter<Sealed>
   /** What was cut last, and what of which job it is: sealing it needs no second reading. */
@@ -146,6 +146,14 @@ export class SealCore {
   /** What was reported as written is durable; open bundles go on. */
   async sync(): Promise<void> {
     await this.#writer.sync()
+  }
+
+  /** From now on this epoch seals; what lies in open bundles is written under the one before. */
+  useEpoch(epochId: Uint8Array, bundleKey: Uint8Array): Promise<void> {
+    return this.#lock.run(async () => {
+      await this.#closeBoth()
+      this.#who = { ...this.#who, epochId, key: bundleKey }
+    })
   }
 
   get isDurable(): boolean {

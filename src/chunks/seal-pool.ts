@@ -5,6 +5,8 @@
 
 import { Worker } from 'node:worker_threads'
 import type { WorkerOptions } from 'node:worker_threads'
+import { wipe } from '../crypto/secret.ts'
+import { copyBytes } from '../util/bytes.ts'
 import { LatticeError } from '../util/errors.ts'
 import type { Clock, Timer } from './content-store-ports.ts'
 import type { FrozenSource } from './seal-frozen.ts'
@@ -78,6 +80,12 @@ export class SealPool implements SealBackend {
     await Promise.all(this.#lanes.map((lane) => lane.sync()))
   }
 
+  /** From now on this epoch seals. `keys` stay the caller's; only epoch and bundle key count. */
+  useEpoch(keys: SealKeys): void {
+    if (this.#closed) return
+    for (const lane of this.#lanes) lane.useEpoch(keys)
+  }
+
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
@@ -100,6 +108,7 @@ type Waiter = {
 class Lane {
   readonly #options: SealPoolOptions
   readonly #writer: number
+  #keys: SealKeys
   readonly #moved: (moved: Moved) => void
   readonly #waiting = new Map<number, Waiter>()
   #worker: Worker | undefined
@@ -119,7 +128,18 @@ class Lane {
   constructor(options: SealPoolOptions, writer: number, moved: (moved: Moved) => void) {
     this.#options = options
     this.#writer = writer
+    this.#keys = options.keys
     this.#moved = moved
+  }
+
+  useEpoch(keys: SealKeys): void {
+    this.#keys = keys // for the next worker
+    if (this.#worker === undefined && this.#queue.length === 0) return
+    const bundleKey = copyBytes(keys.bundleKey)
+    const { epochId } = keys
+    this.ask({ kind: 'epoch', epochId, bundleKey }, 0)
+      .catch(() => {}) // a worker that died starts again with the new keys
+      .finally(() => wipe(bundleKey))
   }
 
   ask(task: WorkerTask, bytes: number): Promise<CutResult | SealResult | undefined> {
@@ -185,8 +205,8 @@ class Lane {
   }
 
   #start(): Worker {
-    const { keys, frozen, directory } = this.#options
-    const copies = copyKeys(keys)
+    const { frozen, directory } = this.#options
+    const copies = copyKeys(this.#keys)
     const init: WorkerInit = {
       keys: copies.keys,
       frozen,

@@ -33,6 +33,7 @@ export type WorkerInit = {
 export type WorkerTask =
   | { kind: 'cut'; request: CutRequest }
   | { kind: 'seal'; request: SealRequest }
+  | { kind: 'epoch'; epochId: Uint8Array; bundleKey: Uint8Array }
   | { kind: 'flush' | 'sync' | 'wipe' | 'close' }
 
 export type WorkerRequest = { seq: number; task: WorkerTask }
@@ -75,6 +76,11 @@ async function run(task: WorkerTask): Promise<CutResult | SealResult | undefined
       return undefined
     case 'sync':
       await core.sync()
+      return undefined
+    case 'epoch':
+      await core.useEpoch(task.epochId, task.bundleKey)
+      wipe(init.keys.bundleKey)
+      init.keys.bundleKey = task.bundleKey
       return undefined
     case 'wipe':
       core.wipe()

@@ -20,13 +20,21 @@ export type KdfLabel =
   | 'lattice/0/db-index'
   | 'lattice/0/local-journal'
   | 'lattice/0/local-pack'
+  | 'lattice/0/local-invites'
   // From K_id
   | 'lattice/0/node-id'
   | 'lattice/0/manifest-split'
   // From the entropy of a recovery phrase
   | 'lattice/0/recovery-box'
   | 'lattice/0/recovery-sign'
+  // From the public sign key of a recovery phrase, which its members know: where it is asked for
   | 'lattice/0/recovery-topic'
+  // From the seed of an invite, and (the first three) from what a phrase's topic key gives
+  | 'lattice/0/pairing-door'
+  | 'lattice/0/pairing-noise'
+  | 'lattice/0/pairing-topic'
+  | 'lattice/0/invite-code'
+  | 'lattice/0/invite-join'
   // Commitments to the keys of an epoch: under K_e and under K_ctl
   | 'lattice/0/epoch-commit'
   | 'lattice/0/control-commit'

@@ -2,10 +2,11 @@
 // The vault keys themselves stay the key ring's.
 
 import { bundleKey, deriveKey, opKey } from '../crypto/kdf.ts'
+import { randomSecret } from '../crypto/random.ts'
 import { wipe } from '../crypto/secret.ts'
 import type { Secret } from '../crypto/secret.ts'
 import { currentEpoch, isBlind, makeCurrent, putEpoch } from '../crypto/vault-keys.ts'
-import type { VaultKeys } from '../crypto/vault-keys.ts'
+import type { EpochKeys, VaultKeys } from '../crypto/vault-keys.ts'
 import type { SealKeys } from '../chunks/seal-protocol.ts'
 import { Ids } from '../ops/ids.ts'
 import type { AuthorId } from '../ops/types.ts'
@@ -14,6 +15,7 @@ import { equalBytes, toHex } from '../util/bytes.ts'
 import { LatticeError } from '../util/errors.ts'
 import { authorOf } from '../vault/create.ts'
 import type { CoreKeys } from '../vault/engine-core.ts'
+import type { Members } from '../state/members.ts'
 import { VaultMembers } from '../vault/members-view.ts'
 import { learnEpochs } from '../vault/membership-epochs.ts'
 import type { Learnt } from '../vault/membership-epochs.ts'
@@ -71,6 +73,22 @@ export class EngineKeys {
    *  bundle keys. At the next start all of it is learnt again from the journal. */
   onLearnt: (learnt: Learnt) => void = () => undefined
 
+  /** Told when another epoch seals than before: whoever seals content has to know. */
+  onCurrent: () => void = () => undefined
+
+  /** Told when members or epochs are others than before: whoever talks to devices has to know. */
+  onMembers: () => void = () => undefined
+
+  /** Undefined before the first control op is known. */
+  get members(): Members | undefined {
+    return this.#members?.members
+  }
+
+  /** What this device has of each epoch, for the network. The key ring's own. */
+  get epochs(): readonly EpochKeys[] {
+    return this.#vault.epochs
+  }
+
   /** The epoch that seals now. */
   currentEpoch(): EpochSeal {
     return this.#current()
@@ -114,7 +132,10 @@ export class EngineKeys {
       const id = toHex(epochId)
       const old = this.#epochs.get(id)
       if (old !== undefined && old.controlKey === controlKey) continue
-      const derived = { opKey: opKey(epochKey), bundleKey: bundleKey(epochKey) }
+      // nothing may ever be sealed by what a blind device has: not even by mistake
+      const derived = isBlind(epoch)
+        ? { opKey: randomSecret(), bundleKey: randomSecret() }
+        : { opKey: opKey(epochKey), bundleKey: bundleKey(epochKey) }
       this.#epochs.set(id, { epochId, controlKey, isBlind: isBlind(epoch), ...derived })
     }
   }
@@ -127,6 +148,7 @@ export class EngineKeys {
     this.#derive()
     this.#choose([])
     if (learnt.epochs.length > 0 || learnt.bad.length > 0) this.onLearnt(learnt)
+    this.onMembers()
   }
 
   #toSeal(floor: () => readonly Uint8Array[]): EpochSeal {
@@ -141,11 +163,18 @@ export class EngineKeys {
     const members = this.#members?.members
     if (members?.hasGenesis !== true) return true
     const below = floor.map((epochId) => toHex(epochId))
-    const id = members.toSealUnder((one) => this.#epochs.get(one)?.isBlind === false, below)
+    // a blind device's own control ops need K_ctl only
+    const isBlindDevice = this.#vault.epochs.every(isBlind)
+    const id = members.toSealUnder((one) => {
+      const known = this.#epochs.get(one)
+      return known !== undefined && (isBlindDevice || !known.isBlind)
+    }, below)
     const epoch = id === undefined ? undefined : this.#epochs.get(id)
     if (epoch === undefined) return false
     const sealing = currentEpoch(this.#vault).epochId
-    if (!equalBytes(sealing, epoch.epochId)) makeCurrent(this.#vault, epoch.epochId)
+    if (equalBytes(sealing, epoch.epochId)) return true
+    makeCurrent(this.#vault, epoch.epochId)
+    this.onCurrent()
     return true
   }
 

@@ -37,6 +37,7 @@ import type { Resume } from '../vault/journal-replay.ts'
 import type { LiveTree } from '../vault/live-tree.ts'
 import { DirectoryLock } from '../vault/lock.ts'
 import { JOURNAL_START } from '../vault/ports.ts'
+import type { Learnt } from '../vault/membership-epochs.ts'
 import { knowsControl, vaultMembers } from '../vault/members-view.ts'
 import { settle } from '../vault/rebuild.ts'
 import type { NameMatching } from '../fs/name-keys.ts'
@@ -67,6 +68,8 @@ export interface EngineOptions {
   log: Log
   /** The other devices of the vault; none: this one is alone, and publishes nothing. */
   peers?: Peers
+  /** Keys of epochs came that the key file has not got: it should be written. */
+  onLearnt?: (learnt: Learnt) => void
 }
 
 /** What opening had to do. */
@@ -240,6 +243,11 @@ async function openStored(options: EngineOptions, closers: Closer[]): Promise<St
     await content.close()
     buffers.close()
   })
+  keys.onLearnt = (learnt) => {
+    for (const { epochId, key } of keys.bundleKeys()) buffers.setBundleKey(epochId, key)
+    options.onLearnt?.(learnt)
+  }
+  keys.onCurrent = () => backend.useEpoch(keys.sealKeys())
   const bundles = await catchUpPacks(index, content, keys.author, resume)
   const stored = { state, health, keys, index, journal, packs, loose, content, buffers, clock }
   return { ...stored, notes, rebuilt, bundles }
