@@ -3,11 +3,11 @@
 // thus run side by side. Workers start with the first request and end after a while of idleness,
 // when everything of theirs is durable, which gives their memory back.
 
-import { Worker } from 'node:worker_threads'
-import type { WorkerOptions } from 'node:worker_threads'
+import type { Worker } from 'node:worker_threads'
 import { wipe } from '../crypto/secret.ts'
 import { copyBytes } from '../util/bytes.ts'
 import { LatticeError } from '../util/errors.ts'
+import { startWorker } from '../util/start-worker.ts'
 import type { Clock, Timer } from './content-store-ports.ts'
 import type { FrozenSource } from './seal-frozen.ts'
 import { BUNDLE_OPEN_MS, CUT_WINDOW_BYTES } from './seal-protocol.ts'
@@ -214,7 +214,8 @@ class Lane {
       writer: this.#writer,
       ...this.#options.nextOf(this.#writer),
     }
-    const worker = startWorker({ workerData: init, transferList: [copies.buffer] })
+    const options = { workerData: init, transferList: [copies.buffer] }
+    const worker = startWorker(import.meta.url, './seal-worker', options)
     worker.on('message', (replies: WorkerReply[]) => {
       for (const reply of replies) this.#settle(reply)
     })
@@ -280,20 +281,6 @@ class Lane {
     this.#waiting.clear()
     this.busyBytes = 0
   }
-}
-
-/**
- * The worker's file lies beside this one: compiled, or as TypeScript when the process runs under
- * tsx, whose hooks a worker of Node 20 has to register itself.
- */
-function startWorker(options: WorkerOptions): Worker {
-  const extension = import.meta.url.slice(import.meta.url.lastIndexOf('.'))
-  const entry = new URL(`./seal-worker${extension}`, import.meta.url)
-  if (extension !== '.ts') return new Worker(entry, options)
-  const tsx = import.meta.resolve('tsx/esm/api')
-  const code = `import(${JSON.stringify(tsx)})
-    .then(({ register }) => { register(); return import(${JSON.stringify(entry.href)}) })`
-  return new Worker(code, { ...options, eval: true })
 }
 
 /** Copies in one buffer that moves to the worker: no copy stays on this side. */

@@ -84,6 +84,16 @@ export class EngineKeys {
     return this.#members?.members
   }
 
+  /** Of this device's signatures. The key ring's own. */
+  get signSeed(): Secret {
+    return this.#vault.signSeed
+  }
+
+  /** No key here opens content. */
+  get isBlind(): boolean {
+    return this.#vault.epochs.every(isBlind)
+  }
+
   /** What this device has of each epoch, for the network. The key ring's own. */
   get epochs(): readonly EpochKeys[] {
     return this.#vault.epochs

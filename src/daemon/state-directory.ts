@@ -2,7 +2,7 @@
 //
 //   format     "lattice state 0 <vault id, 32 hex digits>\n"
 //   lock       held by the process that has the vault open (vault/lock.ts)
-//   journal/   packs/   index/
+//   journal/   packs/   index/   logs/
 //
 // A directory without a readable format file is refused, never filled anew: what is missing there
 // would look like an empty vault.
@@ -20,6 +20,8 @@ export interface StateDirectory {
   journal: string
   packs: string
   index: string
+  /** Hypercore's storage: a copy for peers, disposable. */
+  logs: string
 }
 
 export function stateDirectory(path: string): StateDirectory {
@@ -28,6 +30,7 @@ export function stateDirectory(path: string): StateDirectory {
     journal: join(path, 'journal'),
     packs: join(path, 'packs'),
     index: join(path, 'index'),
+    logs: join(path, 'logs'),
   }
 }
 

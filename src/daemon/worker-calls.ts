@@ -105,7 +105,8 @@ export class WorkerCalls<Theirs extends CallTable, Ours extends CallTable> {
   }
 
   async #handle(name: string, value: unknown): Promise<unknown> {
-    return this.#handlers[name]?.(value)
+    const handlers = this.#handlers as Record<string, ((ask: unknown) => unknown) | undefined>
+    return handlers[name]?.(value)
   }
 
   #post(message: Message): void {

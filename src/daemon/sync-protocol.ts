@@ -1,0 +1,109 @@
+// What the engine's thread and the sync worker of a vault ask and tell each other (worker-calls.ts);
+// the logs have a channel of their own (logs/log-messages.ts). Plain data. Bulk bytes never cross.
+
+import type { BundleEntry } from '../chunks/bundle-layout.ts'
+import type { BundlePlace } from '../chunks/chunk-index-port.ts'
+import type { FoundBundle, PackStretch } from '../chunks/pack-scout.ts'
+import type { FetchPriority, HostPort, NetworkKeys } from '../net/ports.ts'
+import type { AuthorId, BundleId } from '../ops/types.ts'
+
+/** Where and how the network is used. From the configuration. */
+export interface NetworkChoices {
+  /** Listens there; any free port when 0. Undefined host: all interfaces. */
+  host: string | undefined
+  port: number
+  /** Look for devices in the local network, and let them find this one. */
+  lan: boolean
+  /** Use the DHT; its first nodes (host:port), the public ones when empty. */
+  dht: boolean
+  bootstrap: readonly HostPort[]
+  /** Dialled whoever they are. */
+  peers: readonly HostPort[]
+  /** Bytes per second; 0 = no limit. */
+  uploadLimit: number
+  downloadLimit: number
+}
+
+/** Keys that open bundles, beside those of the network. */
+export interface ContentKeys {
+  epochs: { epochId: Uint8Array; bundleKey: Uint8Array }[]
+}
+
+export interface SyncWorkerInit {
+  vaultId: Uint8Array
+  /** logs/ and packs/ of the state directory. */
+  logs: string
+  packs: string
+  keys: NetworkKeys
+  content: ContentKeys
+  /** K_id; undefined on a blind device. */
+  idKey: Uint8Array | undefined
+  received: { nextNumber: number; previousNumber: number; previousBytes: number }
+  choices: NetworkChoices
+  /** Addresses that devices told before. */
+  addresses: readonly { device: AuthorId; addresses: readonly HostPort[] }[]
+}
+
+/** A device that is connected. */
+export interface PeerStatus {
+  device: AuthorId
+  address: string
+  transport: string
+  sinceMs: number
+  bytesIn: number
+  bytesOut: number
+  rttMs: number | undefined
+}
+
+export interface NetworkStatus {
+  /** Where this device listens. */
+  addresses: HostPort[]
+  isPaused: boolean
+  peers: PeerStatus[]
+}
+
+export interface FetchQuestion {
+  bundles: readonly BundleId[]
+  priority: FetchPriority
+  timeoutMs: number
+}
+
+/** A bundle of others that lies in a pack now. */
+export interface ReceivedMessage {
+  id: BundleId
+  place: BundlePlace
+  entries: readonly BundleEntry[]
+}
+
+/** A bundle on this device, as whoever serves it reads it. */
+export interface ServedPlace extends BundlePlace {
+  path: string
+}
+
+/** What the worker does. */
+export type WorkerTable = {
+  scout: { ask: PackStretch; answer: FoundBundle[] }
+  fetch: { ask: FetchQuestion; answer: void }
+  syncReceived: { ask: undefined; answer: void }
+  setKeys: { ask: { keys: NetworkKeys; content: ContentKeys }; answer: void }
+  status: { ask: undefined; answer: NetworkStatus }
+  pause: { ask: boolean; answer: void }
+  limits: { ask: { uploadLimit: number; downloadLimit: number }; answer: void }
+  /** Whether the device proves that it holds each of the bundles. */
+  prove: { ask: { device: AuthorId; bundles: readonly BundleId[] }; answer: boolean[] }
+  /** Which of the connected devices say that they hold each bundle. */
+  holders: { ask: readonly BundleId[]; answer: AuthorId[][] }
+  close: { ask: undefined; answer: void }
+}
+
+/** What the engine's thread does. */
+export type EngineTable = {
+  places: { ask: readonly BundleId[]; answer: (ServedPlace | undefined)[] }
+  received: { ask: ReceivedMessage; answer: void }
+  peersChanged: { ask: undefined; answer: void }
+  addressesTold: { ask: { device: AuthorId; addresses: readonly HostPort[] }; answer: void }
+  log: {
+    ask: { level: 'debug' | 'info' | 'warn'; message: string; fields: Record<string, unknown> }
+    answer: void
+  }
+}

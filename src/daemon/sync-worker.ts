@@ -1,0 +1,155 @@
+// The sync worker of one vault: its logs, its connections, and everything that touches whole
+// bundles for others, in a thread of its own, so that none of it delays the mount. Composes logs/
+// and net/; started by sync.ts only, which is told and asked through one port (sync-protocol.ts),
+// while the logs have another (logs/log-messages.ts).
+
+import { parentPort, workerData } from 'node:worker_threads'
+import type { MessagePort } from 'node:worker_threads'
+import { join } from 'node:path'
+import { BundleReceiver, RECEIVED_WRITER } from '../chunks/bundle-receiver.ts'
+import { DirectDisk, alignedBytes } from '../chunks/pack-disk.ts'
+import { nameBundles } from '../chunks/pack-scout.ts'
+import { wipe } from '../crypto/secret.ts'
+import { LogServer, RemoteSource } from '../logs/log-server.ts'
+import { LogStore } from '../logs/log-store.ts'
+import { MemoryAddressBook } from '../net/address-book.ts'
+import { Network } from '../net/network.ts'
+import { assert } from '../util/assert.ts'
+import { toHex } from '../util/bytes.ts'
+import { LatticeError, isLatticeError } from '../util/errors.ts'
+import type {
+  ContentKeys, EngineTable, FetchQuestion, SyncWorkerInit, WorkerTable,
+} from './sync-protocol.ts'
+import { PackBundles, sinkOf } from './worker-bundles.ts'
+import { WorkerCalls } from './worker-calls.ts'
+import type { Handlers } from './worker-calls.ts'
+
+interface Parts {
+  store: LogStore
+  server: LogServer
+  receiver: BundleReceiver
+  bundles: PackBundles
+  network: Network
+}
+
+const port = parentPort
+assert(port !== null, 'the sync worker is a worker thread')
+const { init, logsPort } = workerData as { init: SyncWorkerInit; logsPort: MessagePort }
+const disk = new DirectDisk()
+const bundleKeys = new Map<string, Uint8Array>()
+const bundleKey = (epochId: Uint8Array): Uint8Array | undefined => bundleKeys.get(toHex(epochId))
+let closing: Promise<void> | undefined
+
+const handlers: Handlers<WorkerTable> = {
+  scout: (stretch) => nameBundles(disk, bundleKey, stretch),
+  fetch: async (question) => fetchOne((await parts).network, question),
+  syncReceived: async () => (await parts).receiver.sync(),
+  setKeys: async ({ keys, content }) => {
+    takeContentKeys(content)
+    ;(await parts).network.setKeys(keys)
+  },
+  status: async () => (await parts).network.status(),
+  pause: async (isPaused) => {
+    const { network } = await parts
+    if (isPaused) network.pause()
+    else network.resume()
+  },
+  limits: async (limits) => (await parts).network.setLimits(limits),
+  prove: async ({ device, bundles }) => (await parts).network.prove(device, bundles),
+  holders: async (bundles) => (await parts).network.holders(bundles),
+  close: () => {
+    closing ??= close()
+    return closing
+  },
+}
+const engine = new WorkerCalls<EngineTable, WorkerTable>(port, handlers, trouble)
+const parts = open()
+parts.catch(() => undefined) // told to whoever asks for something
+
+async function open(): Promise<Parts> {
+  takeContentKeys(init.content)
+  const { keys, choices } = init
+  const { signKeyPair } = keys
+  const store = await LogStore.open({
+    directory: init.logs,
+    vaultId: init.vaultId,
+    keyPair: {
+      publicKey: Buffer.from(signKeyPair.publicKey), secretKey: Buffer.from(signKeyPair.secretKey),
+    },
+    source: new RemoteSource(logsPort),
+    onTrouble: trouble,
+  })
+  const server = new LogServer(store, logsPort)
+  const receiver = new BundleReceiver({
+    disk,
+    directory: join(init.packs, String(RECEIVED_WRITER)),
+    vaultId: init.vaultId,
+    bundleKey,
+    idKey: init.idKey,
+    ...init.received,
+    allocate: alignedBytes,
+    received: (bundle) => engine.tell('received', bundle),
+  })
+  const bundles = new PackBundles((ids) => engine.ask('places', ids))
+  const book = new MemoryAddressBook()
+  for (const { device, addresses } of init.addresses) book.remember(device, addresses)
+  const network = await Network.open({
+    keys,
+    logs: store,
+    source: bundles,
+    sink: sinkOf(receiver),
+    book,
+    options: choices,
+    log: (level, message, fields) => engine.tell('log', { level, message, fields }),
+  })
+  return { store, server, receiver, bundles, network }
+}
+
+/** One of the bundles, whichever peer has one. */
+async function fetchOne(
+  network: Network, { bundles, priority, timeoutMs }: FetchQuestion,
+): Promise<void> {
+  let failure: unknown
+  for (const id of bundles) {
+    try {
+      await network.fetcher.fetch(id, 1 << 20, priority, { timeoutMs })
+      return
+    } catch (error) {
+      failure = error
+      if (!isLatticeError(error, 'not-available') && !isLatticeError(error, 'corrupt')) throw error
+    }
+  }
+  throw failure ?? new LatticeError('not-available', 'nobody has announced it')
+}
+
+function takeContentKeys({ epochs }: ContentKeys): void {
+  for (const { epochId, bundleKey: key } of epochs) {
+    const id = toHex(epochId)
+    if (!bundleKeys.has(id)) bundleKeys.set(id, key)
+  }
+}
+
+function trouble(error: unknown): void {
+  const message = error instanceof Error ? (error.stack ?? error.message) : String(error)
+  engine.tell('log', { level: 'warn', message: 'sync worker', fields: { error: message } })
+}
+
+/** Everything received is durable, and nobody is connected any more. */
+async function close(): Promise<void> {
+  try {
+    const { network, receiver, server, store, bundles } = await parts
+    await network.close()
+    await receiver.close()
+    server.close()
+    await store.close()
+    bundles.close()
+  } finally {
+    for (const key of bundleKeys.values()) wipe(key)
+    wipe(init.keys.signKeyPair.secretKey)
+    for (const { controlKey, topicKey } of init.keys.epochs) {
+      wipe(controlKey)
+      wipe(topicKey)
+    }
+    if (init.idKey !== undefined) wipe(init.idKey)
+  }
+}

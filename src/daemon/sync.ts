@@ -1,0 +1,283 @@
+// A vault's other devices, as the engine's thread has them (peers.ts): what to publish goes out, what
+// comes in is adopted, what is missing is asked for. The work is done in the sync worker, which runs
+// only while somebody else belongs to the vault; it is started again when it dies.
+//
+// Invariants: nothing at mount waits for it; when it is closed everything received is durable.
+
+import { MessageChannel } from 'node:worker_threads'
+import type { Worker } from 'node:worker_threads'
+import type { FoundBundle, PackStretch } from '../chunks/pack-scout.ts'
+import { RECEIVED_WRITER } from '../chunks/bundle-receiver.ts'
+import { LogClient } from '../logs/log-client.ts'
+import type { LogChannel } from '../logs/log-messages.ts'
+import type { BundleId } from '../ops/types.ts'
+import { LatticeError } from '../util/errors.ts'
+import { startWorker } from '../util/start-worker.ts'
+import type { Urgency } from '../vault/content.ts'
+import type { Engine } from './engine.ts'
+import { JournalBlocks } from './journal-blocks.ts'
+import { LazyLogs } from './lazy-logs.ts'
+import { loggable } from './log.ts'
+import type { Log } from './log.ts'
+import type { Peers } from './peers.ts'
+import { contentKeysOf, isShared, networkKeysOf } from './sync-keys.ts'
+import type { KnownDevice } from './sync-keys.ts'
+import type {
+  EngineTable, NetworkChoices, NetworkStatus, ServedPlace, SyncWorkerInit, WorkerTable,
+} from './sync-protocol.ts'
+import { WorkerCalls } from './worker-calls.ts'
+import type { Handlers } from './worker-calls.ts'
+
+/** A reader waits so long for content that others hold. */
+const FETCH_TIMEOUT_MS = 15_000
+const RESTART_MS = 5000
+const CLOSE_TIMEOUT_MS = 10_000
+
+export interface SyncOptions {
+  choices: NetworkChoices
+  /** Devices that count as members until control ops tell who is one: who let this device in. */
+  known: readonly KnownDevice[]
+  log: Log
+}
+
+interface Running {
+  worker: Worker
+  calls: WorkerCalls<WorkerTable, EngineTable>
+  client: LogClient
+}
+
+export class VaultSync implements Peers {
+  readonly logs = new LazyLogs()
+  readonly #options: SyncOptions
+  #engine: Engine | undefined
+  #running: Promise<Running> | undefined
+  #calls: WorkerCalls<WorkerTable, EngineTable> | undefined
+  #isReceivedDirty = false
+  /** Somebody is about to be let in. */
+  #isInviting = false
+  #isUpdating = false
+  #isClosed = false
+  #restart: NodeJS.Timeout | undefined
+  #listener: () => void = () => undefined
+
+  constructor(options: SyncOptions) {
+    this.#options = options
+  }
+
+  /** Begins, now that there is an engine. Nothing is waited for. */
+  serve(engine: Engine): void {
+    this.#engine = engine
+    engine.keys.onMembers = () => this.#updateSoon()
+    this.#update()
+  }
+
+  /** Runs although the device is alone, as long as somebody may join. */
+  setInviting(isInviting: boolean): void {
+    this.#isInviting = isInviting
+    this.#update()
+  }
+
+  /** Told when devices come or go. */
+  onChange(listener: () => void): void {
+    this.#listener = listener
+  }
+
+  // ---- Peers ----
+
+  isWanted(): boolean {
+    return !this.#isClosed && this.logs.isConnected
+  }
+
+  scout(stretch: PackStretch): Promise<FoundBundle[]> {
+    return this.#asked().ask('scout', stretch)
+  }
+
+  async fetch(bundles: readonly BundleId[], urgency: Urgency): Promise<void> {
+    if (this.#calls === undefined) {
+      throw new LatticeError('not-available', 'no other device can be asked for it')
+    }
+    const question = { bundles, priority: urgency, timeoutMs: FETCH_TIMEOUT_MS }
+    await this.#calls.ask('fetch', question)
+  }
+
+  async syncReceived(): Promise<void> {
+    if (!this.#isReceivedDirty || this.#calls === undefined) return
+    this.#isReceivedDirty = false
+    try {
+      await this.#calls.ask('syncReceived', undefined)
+    } catch (error) {
+      this.#isReceivedDirty = true
+      throw error
+    }
+  }
+
+  // ---- for people ----
+
+  async status(): Promise<NetworkStatus | undefined> {
+    return this.#calls?.ask('status', undefined)
+  }
+
+  async pause(isPaused: boolean): Promise<void> {
+    await this.#calls?.ask('pause', isPaused)
+  }
+
+  /** Everything received is durable. The engine is closed after it. Idempotent. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    clearTimeout(this.#restart)
+    this.logs.disconnect()
+    const running = await this.#running?.catch(() => undefined)
+    if (running === undefined) return
+    const { calls, client, worker } = running
+    worker.removeAllListeners('exit')
+    try {
+      await inTime(calls.ask('close', undefined), CLOSE_TIMEOUT_MS)
+      this.#isReceivedDirty = false
+    } catch (error) {
+      this.#options.log.warn(loggable(error), 'the sync worker did not close')
+    }
+    client.close()
+    calls.close()
+    this.#calls = undefined
+    await worker.terminate()
+  }
+
+  // ---- life of the worker ----
+
+  #updateSoon(): void {
+    if (this.#isUpdating) return
+    this.#isUpdating = true
+    setImmediate(() => {
+      this.#isUpdating = false
+      this.#update()
+    })
+  }
+
+  /** Members or keys may be others than before. */
+  #update(): void {
+    const engine = this.#engine
+    if (engine === undefined || this.#isClosed) return
+    if (this.#running === undefined) {
+      if (this.#isInviting || isShared(engine.keys)) this.#start(engine)
+      return
+    }
+    const keys = networkKeysOf(engine.keys, this.#options.known)
+    this.#calls?.tell('setKeys', { keys, content: contentKeysOf(engine.keys) })
+  }
+
+  #start(engine: Engine): void {
+    const { log } = this.#options
+    this.#running = this.#run(engine)
+    this.#running.then(
+      ({ client }) => {
+        if (!this.#isClosed) this.logs.connect(client)
+      },
+      (error: unknown) => {
+        log.error(loggable(error), 'the sync worker does not start')
+        this.#startAgain(engine)
+      },
+    )
+  }
+
+  #startAgain(engine: Engine): void {
+    this.logs.disconnect()
+    this.#calls = undefined
+    if (this.#isClosed) return
+    this.#restart = setTimeout(() => {
+      this.#running = undefined
+      if (!this.#isClosed) this.#start(engine)
+    }, RESTART_MS)
+    this.#restart.unref()
+  }
+
+  async #run(engine: Engine): Promise<Running> {
+    const { log } = this.#options
+    const { port1: logsPort, port2: workerPort } = new MessageChannel()
+    const init = this.#init(engine)
+    const worker = startWorker(import.meta.url, './sync-worker', {
+      workerData: { init, logsPort: workerPort }, transferList: [workerPort],
+    })
+    worker.unref()
+    const trouble = (error: unknown): void => log.warn(loggable(error), 'the sync worker')
+    const calls = new WorkerCalls<WorkerTable, EngineTable>(
+      worker as unknown as ConstructorParameters<typeof WorkerCalls>[0],
+      this.#handlers(engine), trouble,
+    )
+    const ended = new Promise<never>((_, reject) => {
+      worker.once('error', (error) => reject(error))
+      worker.once('exit', () => reject(new LatticeError('closed', 'the sync worker has ended')))
+    })
+    ended.catch(() => undefined)
+    const client = await Promise.race([
+      ended,
+      LogClient.open({
+        channel: logsPort as unknown as LogChannel,
+        own: engine.keys.author,
+        source: new JournalBlocks(engine.core.store, engine.journal),
+        onTrouble: trouble,
+      }),
+    ])
+    worker.once('exit', () => {
+      log.warn('the sync worker died, and is started again')
+      calls.close()
+      client.close()
+      this.#startAgain(engine)
+    })
+    this.#calls = calls
+    return { worker, calls, client }
+  }
+
+  #init(engine: Engine): SyncWorkerInit {
+    const { keys, packs, state } = engine
+    return {
+      vaultId: keys.coreKeys.vaultId.slice(),
+      logs: state.logs,
+      packs: state.packs,
+      keys: networkKeysOf(keys, this.#options.known),
+      content: contentKeysOf(keys),
+      idKey: keys.isBlind ? undefined : keys.sealKeys().idKey.slice(),
+      received: packs.nextOf(RECEIVED_WRITER),
+      choices: this.#options.choices,
+      addresses: [],
+    }
+  }
+
+  #handlers(engine: Engine): Handlers<EngineTable> {
+    const { index, packs, content } = engine
+    const { log } = this.#options
+    return {
+      places: (ids) => ids.map((id): ServedPlace | undefined => {
+        const place = index.bundles.get(id)
+        return place && { ...place, path: packs.pathOf(place.file) }
+      }),
+      received: (bundle) => {
+        this.#isReceivedDirty = true
+        index.bundles.put(bundle.id, bundle.place)
+        content.adopt(bundle)
+        engine.checkpointer.touch()
+      },
+      peersChanged: () => this.#listener(),
+      addressesTold: () => undefined,
+      log: ({ level, message, fields }) => log[level]({ ...fields }, message),
+    }
+  }
+
+  #asked(): WorkerCalls<WorkerTable, EngineTable> {
+    if (this.#calls !== undefined) return this.#calls
+    throw new LatticeError('closed', 'the sync worker does not run')
+  }
+}
+
+/** Rejects 'timeout'. */
+async function inTime<T>(promise: Promise<T>, timeoutMs: number): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new LatticeError('timeout', 'no answer in time')), timeoutMs)
+  })
+  try {
+    return await Promise.race([promise, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}
