@@ -6,6 +6,14 @@
 //   [memory]
 //   dirty_mib = 256               # written, not yet sealed; writers wait above it
 //   clean_mib = 64                # content kept for reading again
+//   [network]
+//   listen = "0.0.0.0:0"          # where others reach this device; port 0 = any free one
+//   lan = true                    # find devices in the local network, and be found
+//   dht = true                    # find them anywhere
+//   bootstrap = ["host:49737"]    # first nodes of the DHT; the public ones when empty
+//   peers = ["host:port"]         # addresses to dial, whoever is there
+//   upload_kib = 0                # per second; 0 = no limit
+//   download_kib = 0
 //   [vault.NAME]
 //   path = "/home/a/Vault"        # where it is mounted
 //   id = "32 hexadecimal digits"
@@ -16,6 +24,7 @@ import { LatticeError } from '../util/errors.ts'
 import { CLEAN_BYTES_DEFAULT, DIRTY_BYTES_DEFAULT, DIRTY_BYTES_MIN } from './limits.ts'
 
 export const CONFIG_VERSION = 1
+const ADDRESSES_MAX = 64
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error'] as const
 export type LogLevel = (typeof LOG_LEVELS)[number]
 
@@ -27,10 +36,30 @@ export interface VaultEntry {
   id: string
 }
 
+export interface HostPort {
+  host: string
+  port: number
+}
+
+/** Where and how devices are reached. */
+export interface NetworkConfig {
+  /** Undefined host: all interfaces. Port 0: any free one. */
+  host: string | undefined
+  port: number
+  lan: boolean
+  dht: boolean
+  bootstrap: HostPort[]
+  peers: HostPort[]
+  /** Bytes per second; 0 = no limit. */
+  uploadLimit: number
+  downloadLimit: number
+}
+
 export interface Config {
   logLevel: LogLevel
   dirtyBytesMax: number
   cleanBytesMax: number
+  network: NetworkConfig
   vaults: VaultEntry[]
   /** One sentence for each key that lattice does not know. */
   warnings: string[]
@@ -43,6 +72,10 @@ export function defaultConfig(): Config {
     logLevel: 'info',
     dirtyBytesMax: DIRTY_BYTES_DEFAULT,
     cleanBytesMax: CLEAN_BYTES_DEFAULT,
+    network: {
+      host: undefined, port: 0, lan: true, dht: true, bootstrap: [], peers: [],
+      uploadLimit: 0, downloadLimit: 0,
+    },
     vaults: [],
     warnings: [],
   }
@@ -59,9 +92,10 @@ export function parseConfig(text: string): Config {
       hint: `this lattice reads version ${CONFIG_VERSION}; use the lattice that wrote it`,
     })
   }
-  warnUnknown(config, '', root, ['version', 'daemon', 'memory', 'vault'])
+  warnUnknown(config, '', root, ['version', 'daemon', 'memory', 'network', 'vault'])
   readDaemon(config, tableOf(root, 'daemon'))
   readMemory(config, tableOf(root, 'memory'))
+  readNetwork(config, tableOf(root, 'network'))
   for (const [name, value] of Object.entries(tableOf(root, 'vault'))) {
     config.vaults.push(readVault(config, name, value))
   }
@@ -92,6 +126,57 @@ function readMemory(config: Config, table: Table): void {
   warnUnknown(config, 'memory.', table, ['dirty_mib', 'clean_mib'])
   config.dirtyBytesMax = mebibytes(table, 'dirty_mib', DIRTY_BYTES_MIN, config.dirtyBytesMax)
   config.cleanBytesMax = mebibytes(table, 'clean_mib', 0, config.cleanBytesMax)
+}
+
+const NETWORK_KEYS = [
+  'listen', 'lan', 'dht', 'bootstrap', 'peers', 'upload_kib', 'download_kib',
+]
+
+function readNetwork(config: Config, table: Table): void {
+  warnUnknown(config, 'network.', table, NETWORK_KEYS)
+  const { network } = config
+  if (table['listen'] !== undefined) {
+    const { host, port } = hostPort('network.listen', table['listen'])
+    network.host = host === '*' ? undefined : host
+    network.port = port
+  }
+  network.lan = flag(table, 'lan', network.lan)
+  network.dht = flag(table, 'dht', network.dht)
+  network.bootstrap = hostPorts(table, 'bootstrap')
+  network.peers = hostPorts(table, 'peers')
+  network.uploadLimit = kibibytes(table, 'upload_kib')
+  network.downloadLimit = kibibytes(table, 'download_kib')
+}
+
+function flag(table: Table, key: string, otherwise: boolean): boolean {
+  const value = table[key] ?? otherwise
+  if (typeof value !== 'boolean') throw damaged(`network.${key} must be true or false`)
+  return value
+}
+
+function hostPorts(table: Table, key: string): HostPort[] {
+  const value = table[key] ?? []
+  if (!Array.isArray(value) || value.length > ADDRESSES_MAX) {
+    throw damaged(`network.${key} must be a list of at most ${ADDRESSES_MAX} "host:port"`)
+  }
+  return value.map((one: unknown) => hostPort(`network.${key}`, one))
+}
+
+/** "host:port" or "[v6]:port". */
+function hostPort(key: string, value: unknown): HostPort {
+  const found = typeof value === 'string' ? /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(value) : null
+  const host = found?.[1] ?? found?.[2]
+  const port = Number(found?.[3])
+  if (host === undefined || !(port <= 65_535)) throw damaged(`${key} must be "host:port"`)
+  return { host, port }
+}
+
+function kibibytes(table: Table, key: string): number {
+  const value = table[key] ?? 0
+  if (typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= 2 ** 32) {
+    return value * 1024
+  }
+  throw damaged(`network.${key} must be a whole number of KiB per second`)
 }
 
 function mebibytes(table: Table, key: string, minBytes: number, otherwise: number): number {

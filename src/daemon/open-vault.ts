@@ -22,6 +22,8 @@ import type { CheckReport } from './check.ts'
 import { Engine } from './engine.ts'
 import { isDamage } from './damage.ts'
 import type { Log } from './log.ts'
+import { VaultSync } from './sync.ts'
+import type { KnownDevice } from './sync-keys.ts'
 import { checkFormat, makeStateDirectory, markFormat } from './state-directory.ts'
 
 /**
@@ -63,6 +65,8 @@ export interface OpenOptions {
   config: Config
   readOnly: boolean
   names?: NameMatching
+  /** Devices that are believed to be members before the control ops are here. */
+  known?: readonly KnownDevice[]
   log: Log
 }
 
@@ -73,9 +77,16 @@ export async function openStoredVault(
   options: OpenOptions,
 ): Promise<OpenVault> {
   const state = await checkFormat(vaultDirectory(paths, entry.id), entry.id)
-  const engine = await Engine.open({ state, vaultKeys, ...options })
-  options.log.info({ vault: entry.id, ...engine.report }, 'opened')
-  return new OpenVault(engine, options.names ?? 'bytes')
+  const { config, log, readOnly } = options
+  const sync = readOnly
+    ? undefined
+    : new VaultSync({ choices: config.network, known: options.known ?? [], log })
+  const engine = await Engine.open({
+    state, vaultKeys, ...options, ...(sync === undefined ? {} : { peers: sync }),
+  })
+  log.info({ vault: entry.id, ...engine.report }, 'opened')
+  sync?.serve(engine)
+  return new OpenVault(engine, sync, options.names ?? 'bytes')
 }
 
 export interface Counts {
@@ -89,11 +100,14 @@ export interface Counts {
 /** An open vault, as whoever serves it sees it. */
 export class OpenVault {
   readonly engine: Engine
+  /** The other devices; undefined when nothing may be written. */
+  readonly peers: VaultSync | undefined
   /** Names match otherwise than by their bytes. */
   readonly foldsNames: boolean
 
-  constructor(engine: Engine, names: NameMatching) {
+  constructor(engine: Engine, peers: VaultSync | undefined, names: NameMatching) {
     this.engine = engine
+    this.peers = peers
     this.foldsNames = names !== 'bytes'
   }
 
@@ -129,8 +143,14 @@ export class OpenVault {
     return this.engine.sync()
   }
 
-  close(): Promise<void> {
-    return this.engine.close()
+  /** What is not stored yet goes out to others before the connections end, if that is quick. */
+  async close(): Promise<void> {
+    try {
+      if (this.peers?.isWanted() === true) await this.peers.publishAll()
+    } finally {
+      await this.peers?.close()
+      await this.engine.close()
+    }
   }
 }
 

@@ -4,6 +4,8 @@
 import type { BundleEntry } from '../chunks/bundle-layout.ts'
 import type { BundlePlace } from '../chunks/chunk-index-port.ts'
 import type { FoundBundle, PackStretch } from '../chunks/pack-scout.ts'
+import type { PeerStatus } from '../net/network.ts'
+import type { DoorSecrets } from '../net/pairing/ports.ts'
 import type { FetchPriority, HostPort, NetworkKeys } from '../net/ports.ts'
 import type { AuthorId, BundleId } from '../ops/types.ts'
 
@@ -44,17 +46,6 @@ export interface SyncWorkerInit {
   addresses: readonly { device: AuthorId; addresses: readonly HostPort[] }[]
 }
 
-/** A device that is connected. */
-export interface PeerStatus {
-  device: AuthorId
-  address: string
-  transport: string
-  sinceMs: number
-  bytesIn: number
-  bytesOut: number
-  rttMs: number | undefined
-}
-
 export interface NetworkStatus {
   /** Where this device listens. */
   addresses: HostPort[]
@@ -80,6 +71,18 @@ export interface ServedPlace extends BundlePlace {
   path: string
 }
 
+/** About doors and the streams that came through them. */
+export type DoorMessage =
+  | { is: 'open'; door: number; secrets: DoorSecrets }
+  | { is: 'close'; door: number }
+  | { is: 'write'; stream: number; frame: Uint8Array }
+  | { is: 'end' | 'destroy'; stream: number }
+
+export type StreamMessage =
+  | { is: 'opened'; stream: number; door: number; handshakeHash: Uint8Array | null }
+  | { is: 'data'; stream: number; frame: Uint8Array }
+  | { is: 'closed'; stream: number }
+
 /** What the worker does. */
 export type WorkerTable = {
   scout: { ask: PackStretch; answer: FoundBundle[] }
@@ -87,6 +90,7 @@ export type WorkerTable = {
   syncReceived: { ask: undefined; answer: void }
   setKeys: { ask: { keys: NetworkKeys; content: ContentKeys }; answer: void }
   status: { ask: undefined; answer: NetworkStatus }
+  door: { ask: DoorMessage; answer: void }
   pause: { ask: boolean; answer: void }
   limits: { ask: { uploadLimit: number; downloadLimit: number }; answer: void }
   /** Whether the device proves that it holds each of the bundles. */
@@ -100,6 +104,7 @@ export type WorkerTable = {
 export type EngineTable = {
   places: { ask: readonly BundleId[]; answer: (ServedPlace | undefined)[] }
   received: { ask: ReceivedMessage; answer: void }
+  stream: { ask: StreamMessage; answer: void }
   peersChanged: { ask: undefined; answer: void }
   addressesTold: { ask: { device: AuthorId; addresses: readonly HostPort[] }; answer: void }
   log: {

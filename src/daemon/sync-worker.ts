@@ -14,15 +14,17 @@ import { LogServer, RemoteSource } from '../logs/log-server.ts'
 import { LogStore } from '../logs/log-store.ts'
 import { MemoryAddressBook } from '../net/address-book.ts'
 import { Network } from '../net/network.ts'
+import type { NetworkOptions } from '../net/network.ts'
 import { assert } from '../util/assert.ts'
 import { toHex } from '../util/bytes.ts'
 import { LatticeError, isLatticeError } from '../util/errors.ts'
 import type {
-  ContentKeys, EngineTable, FetchQuestion, SyncWorkerInit, WorkerTable,
+  ContentKeys, EngineTable, FetchQuestion, NetworkChoices, SyncWorkerInit, WorkerTable,
 } from './sync-protocol.ts'
 import { PackBundles, sinkOf } from './worker-bundles.ts'
 import { WorkerCalls } from './worker-calls.ts'
 import type { Handlers } from './worker-calls.ts'
+import { WorkerDoors } from './worker-doors.ts'
 
 interface Parts {
   store: LogStore
@@ -30,6 +32,7 @@ interface Parts {
   receiver: BundleReceiver
   bundles: PackBundles
   network: Network
+  doors: WorkerDoors
 }
 
 const port = parentPort
@@ -48,15 +51,21 @@ const handlers: Handlers<WorkerTable> = {
     takeContentKeys(content)
     ;(await parts).network.setKeys(keys)
   },
-  status: async () => (await parts).network.status(),
+  status: async () => {
+    const { network } = await parts
+    return { addresses: network.addresses, isPaused: network.isPaused, peers: network.peers() }
+  },
+  door: async (message) => (await parts).doors.handle(message),
   pause: async (isPaused) => {
     const { network } = await parts
-    if (isPaused) network.pause()
-    else network.resume()
+    await (isPaused ? network.pause() : network.resume())
   },
   limits: async (limits) => (await parts).network.setLimits(limits),
   prove: async ({ device, bundles }) => (await parts).network.prove(device, bundles),
-  holders: async (bundles) => (await parts).network.holders(bundles),
+  holders: async (bundles) => {
+    const { network } = await parts
+    return bundles.map((id) => network.holders(id))
+  },
   close: () => {
     closing ??= close()
     return closing
@@ -98,11 +107,26 @@ async function open(): Promise<Parts> {
     logs: store,
     source: bundles,
     sink: sinkOf(receiver),
-    book,
-    options: choices,
+    options: networkOptions(choices, book),
     log: (level, message, fields) => engine.tell('log', { level, message, fields }),
   })
-  return { store, server, receiver, bundles, network }
+  const doors = new WorkerDoors(network.listener, engine)
+  return { store, server, receiver, bundles, network, doors }
+}
+
+function networkOptions(choices: NetworkChoices, addressBook: MemoryAddressBook): NetworkOptions {
+  const { host, port, lan, dht, bootstrap, peers, uploadLimit, downloadLimit } = choices
+  const changed = (): void => engine.tell('peersChanged', undefined)
+  return {
+    uploadLimit,
+    downloadLimit,
+    listen: { port, ...(host === undefined ? {} : { host }) },
+    staticPeers: peers,
+    addressBook,
+    ...(lan ? { lan: {} } : {}),
+    ...(dht ? { rendezvous: { bootstrap } } : {}),
+    events: { onConnected: changed, onDisconnected: changed },
+  }
 }
 
 /** One of the bundles, whichever peer has one. */
@@ -137,7 +161,8 @@ function trouble(error: unknown): void {
 /** Everything received is durable, and nobody is connected any more. */
 async function close(): Promise<void> {
   try {
-    const { network, receiver, server, store, bundles } = await parts
+    const { network, receiver, server, store, bundles, doors } = await parts
+    doors.close()
     await network.close()
     await receiver.close()
     server.close()

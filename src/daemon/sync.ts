@@ -20,6 +20,7 @@ import { LazyLogs } from './lazy-logs.ts'
 import { loggable } from './log.ts'
 import type { Log } from './log.ts'
 import type { Peers } from './peers.ts'
+import { RemoteDoors } from './remote-doors.ts'
 import { contentKeysOf, isShared, networkKeysOf } from './sync-keys.ts'
 import type { KnownDevice } from './sync-keys.ts'
 import type {
@@ -32,6 +33,8 @@ import type { Handlers } from './worker-calls.ts'
 const FETCH_TIMEOUT_MS = 15_000
 const RESTART_MS = 5000
 const CLOSE_TIMEOUT_MS = 10_000
+/** What is not published at an unmount is at the next mount. */
+const PUBLISH_TIMEOUT_MS = 5000
 
 export interface SyncOptions {
   choices: NetworkChoices
@@ -48,6 +51,8 @@ interface Running {
 
 export class VaultSync implements Peers {
   readonly logs = new LazyLogs()
+  /** What pairing needs of the network. */
+  readonly doors = new RemoteDoors()
   readonly #options: SyncOptions
   #engine: Engine | undefined
   #running: Promise<Running> | undefined
@@ -71,10 +76,11 @@ export class VaultSync implements Peers {
     this.#update()
   }
 
-  /** Runs although the device is alone, as long as somebody may join. */
-  setInviting(isInviting: boolean): void {
-    this.#isInviting = isInviting
+  /** Runs although the device is alone, since somebody may join: listens when it resolves. */
+  async startInviting(): Promise<void> {
+    this.#isInviting = true
     this.#update()
+    await this.#running
   }
 
   /** Told when devices come or go. */
@@ -121,12 +127,25 @@ export class VaultSync implements Peers {
     await this.#calls?.ask('pause', isPaused)
   }
 
+  /** All that was done so far is in the logs, or it takes too long. */
+  async publishAll(): Promise<void> {
+    const engine = this.#engine
+    if (engine === undefined) return
+    const published = engine.sync().then(() => engine.core.pump())
+    try {
+      await inTime(published, PUBLISH_TIMEOUT_MS)
+    } catch (error) {
+      this.#options.log.warn(loggable(error), 'not everything is published')
+    }
+  }
+
   /** Everything received is durable. The engine is closed after it. Idempotent. */
   async close(): Promise<void> {
     if (this.#isClosed) return
     this.#isClosed = true
     clearTimeout(this.#restart)
     this.logs.disconnect()
+    this.doors.disconnect()
     const running = await this.#running?.catch(() => undefined)
     if (running === undefined) return
     const { calls, client, worker } = running
@@ -182,6 +201,7 @@ export class VaultSync implements Peers {
 
   #startAgain(engine: Engine): void {
     this.logs.disconnect()
+    this.doors.disconnect()
     this.#calls = undefined
     if (this.#isClosed) return
     this.#restart = setTimeout(() => {
@@ -225,6 +245,8 @@ export class VaultSync implements Peers {
       this.#startAgain(engine)
     })
     this.#calls = calls
+    const { addresses } = await calls.ask('status', undefined)
+    this.doors.connect((message) => calls.tell('door', message), addresses)
     return { worker, calls, client }
   }
 
@@ -257,6 +279,7 @@ export class VaultSync implements Peers {
         content.adopt(bundle)
         engine.checkpointer.touch()
       },
+      stream: (message) => this.doors.receive(message),
       peersChanged: () => this.#listener(),
       addressesTold: () => undefined,
       log: ({ level, message, fields }) => log[level]({ ...fields }, message),
