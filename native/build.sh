@@ -59,15 +59,32 @@ for source in *.cc; do
     exit 69
   }
   compiled="$compiled $source"
-  ( touch "$object.$$.time"
-    # shellcheck disable=SC2086  # the flags are a list
-    "$cxx" $flags -DNAPI_VERSION=8 -DNODE_GYP_MODULE_NAME=lattice -I"$include" \
-      -c "$source" -o "$object.$$" || { rm -f "$object.$$" "$object.$$.time"; exit 1; }
-    # As old as the start of the compilation: a source saved meanwhile is compiled again.
-    touch -r "$object.$$.time" "$object.$$"
-    rm -f "$object.$$.time"
-    mv -f "$object.$$" "$object" ) &
+done
+
+compile() { # source
+  object=$objects/${1%.cc}.o
+  touch "$object.$$.time"
+  # shellcheck disable=SC2086  # the flags are a list
+  "$cxx" $flags -DNAPI_VERSION=8 -DNODE_GYP_MODULE_NAME=lattice -I"$include" \
+    -c "$1" -o "$object.$$" || { rm -f "$object.$$" "$object.$$.time"; return 1; }
+  # As old as the start of the compilation: a source saved meanwhile is compiled again.
+  touch -r "$object.$$.time" "$object.$$"
+  rm -f "$object.$$.time"
+  mv -f "$object.$$" "$object"
+}
+
+# As many at a time as there are processors: each takes every n-th source.
+jobs=$(nproc 2> /dev/null || getconf _NPROCESSORS_ONLN 2> /dev/null || echo 2)
+lane=0
+while [ "$lane" -lt "$jobs" ]; do
+  ( index=0 code=0
+    for source in $compiled; do
+      [ $((index % jobs)) -ne "$lane" ] || compile "$source" || code=1
+      index=$((index + 1))
+    done
+    exit "$code" ) &
   pids="$pids $!"
+  lane=$((lane + 1))
 done
 
 for pid in $pids; do wait "$pid" || failed=1; done
