@@ -14,10 +14,9 @@ import { Lru } from '../util/lru.ts'
 import type { BundleHeader } from './bundle-layout.ts'
 import { segmentRange } from './bundle-layout.ts'
 import { openRange } from './bundle.ts'
-import type { BundleId } from './bundle-id.ts'
 import { checkChunkId } from './chunk-id.ts'
 import type { ChunkId } from './chunk-id.ts'
-import type { ChunkIndex, ChunkLocation, LooseChunks } from './chunk-index-port.ts'
+import type { AwayBundle, ChunkIndex, ChunkLocation, LooseChunks } from './chunk-index-port.ts'
 import type { AwayBundles, Urgency } from './content-store-ports.ts'
 import { CODEC_RAW, decompressChunk } from './compress.ts'
 import { damagedPack } from './pack-store.ts'
@@ -90,7 +89,7 @@ export class ChunkReader {
   }
 
   /** The chunk is here no more: it was given up, since the bundle is elsewhere. */
-  leave(id: ChunkId, bundle: BundleId): void {
+  leave(id: ChunkId, bundle: AwayBundle): void {
     this.#locations.delete(id)
     this.#index.leave(id, bundle)
   }

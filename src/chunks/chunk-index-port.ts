@@ -36,12 +36,15 @@ export interface ChunkIndex {
   /** Adds or replaces. Takes effect at once. */
   put(id: ChunkId, location: ChunkLocation): void
   /** Bundles that are said to hold the chunk, while it is not here: at most AWAY_MAX. */
-  away(id: ChunkId): readonly BundleId[]
+  away(id: ChunkId): readonly AwayBundle[]
   /** Somebody says that the bundle holds the chunk. Nothing is noted of chunks that are here. */
-  announce(id: ChunkId, bundle: BundleId): void
+  announce(id: ChunkId, bundle: AwayBundle): void
   /** The chunk is here no more; the bundle holds it. */
-  leave(id: ChunkId, bundle: BundleId): void
+  leave(id: ChunkId, bundle: AwayBundle): void
 }
+
+/** A bundle that others hold. */
+export type AwayBundle = { id: BundleId; sealedBytes: number }
 
 /** Bundles noted for one chunk: others hold the same content in bundles of their own. */
 export const AWAY_MAX = 4
@@ -57,8 +60,8 @@ export interface BundleIndex {
 }
 
 /** `bundles` with the new one first, bounded. */
-export function withAway(bundles: readonly BundleId[], bundle: BundleId): BundleId[] {
-  return [bundle, ...bundles.filter((other) => other !== bundle)].slice(0, AWAY_MAX)
+export function withAway(bundles: readonly AwayBundle[], bundle: AwayBundle): AwayBundle[] {
+  return [bundle, ...bundles.filter(({ id }) => id !== bundle.id)].slice(0, AWAY_MAX)
 }
 
 /**
@@ -101,7 +104,7 @@ export function packNumberOf(file: number): number {
 /** ChunkIndex in a Map: tests, simulator. */
 export class MemoryChunkIndex implements ChunkIndex {
   readonly entries = new Map<ChunkId, ChunkLocation>()
-  readonly #away = new Map<ChunkId, BundleId[]>()
+  readonly #away = new Map<ChunkId, AwayBundle[]>()
 
   get(id: ChunkId): ChunkLocation | undefined {
     return this.entries.get(id)
@@ -112,15 +115,15 @@ export class MemoryChunkIndex implements ChunkIndex {
     this.#away.delete(id)
   }
 
-  away(id: ChunkId): readonly BundleId[] {
+  away(id: ChunkId): readonly AwayBundle[] {
     return this.#away.get(id) ?? []
   }
 
-  announce(id: ChunkId, bundle: BundleId): void {
+  announce(id: ChunkId, bundle: AwayBundle): void {
     if (!this.entries.has(id)) this.#away.set(id, withAway(this.away(id), bundle))
   }
 
-  leave(id: ChunkId, bundle: BundleId): void {
+  leave(id: ChunkId, bundle: AwayBundle): void {
     this.entries.delete(id)
     this.announce(id, bundle)
   }

@@ -2,7 +2,7 @@
 // behind it (sync.ts) talks to them in a thread of its own; without any other device it sleeps.
 
 import type { FoundBundle, PackStretch } from '../chunks/pack-scout.ts'
-import type { BundleId } from '../ops/types.ts'
+import type { AwayBundle } from '../chunks/chunk-index-port.ts'
 import type { Urgency } from '../vault/content.ts'
 import type { LogPort } from '../vault/ports.ts'
 
@@ -13,7 +13,7 @@ export interface Peers {
   /** The first bundles of the stretch, in their order; none when there are no more. */
   scout(stretch: PackStretch): Promise<FoundBundle[]>
   /** One of the bundles, whichever comes first: stored and adopted when it resolves. */
-  fetch(bundles: readonly BundleId[], urgency: Urgency): Promise<void>
+  fetch(bundles: readonly AwayBundle[], urgency: Urgency): Promise<void>
   /** What was adopted is durable when it resolves. */
   syncReceived(): Promise<void>
 }

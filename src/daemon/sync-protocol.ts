@@ -2,7 +2,7 @@
 // the logs have a channel of their own (logs/log-messages.ts). Plain data. Bulk bytes never cross.
 
 import type { BundleEntry } from '../chunks/bundle-layout.ts'
-import type { BundlePlace } from '../chunks/chunk-index-port.ts'
+import type { AwayBundle, BundlePlace } from '../chunks/chunk-index-port.ts'
 import type { FoundBundle, PackStretch } from '../chunks/pack-scout.ts'
 import type { PeerStatus } from '../net/network.ts'
 import type { DoorSecrets } from '../net/pairing/ports.ts'
@@ -54,7 +54,7 @@ export interface NetworkStatus {
 }
 
 export interface FetchQuestion {
-  bundles: readonly BundleId[]
+  bundles: readonly AwayBundle[]
   priority: FetchPriority
   timeoutMs: number
 }

@@ -108,7 +108,7 @@ async function open(): Promise<Parts> {
     source: bundles,
     sink: sinkOf(receiver),
     options: networkOptions(choices, book),
-    log: (level, message, fields) => engine.tell('log', { level, message, fields }),
+    log: (level, message, fields) => engine.tell('log', { level, message, fields: fields ?? {} }),
   })
   const doors = new WorkerDoors(network.listener, engine)
   return { store, server, receiver, bundles, network, doors }
@@ -134,9 +134,9 @@ async function fetchOne(
   network: Network, { bundles, priority, timeoutMs }: FetchQuestion,
 ): Promise<void> {
   let failure: unknown
-  for (const id of bundles) {
+  for (const { id, sealedBytes } of bundles) {
     try {
-      await network.fetcher.fetch(id, 1 << 20, priority, { timeoutMs })
+      await network.fetcher.fetch(id, sealedBytes, priority, { timeoutMs })
       return
     } catch (error) {
       failure = error

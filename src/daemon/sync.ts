@@ -6,11 +6,11 @@
 
 import { MessageChannel } from 'node:worker_threads'
 import type { Worker } from 'node:worker_threads'
+import type { AwayBundle } from '../chunks/chunk-index-port.ts'
 import type { FoundBundle, PackStretch } from '../chunks/pack-scout.ts'
 import { RECEIVED_WRITER } from '../chunks/bundle-receiver.ts'
 import { LogClient } from '../logs/log-client.ts'
 import type { LogChannel } from '../logs/log-messages.ts'
-import type { BundleId } from '../ops/types.ts'
 import { LatticeError } from '../util/errors.ts'
 import { startWorker } from '../util/start-worker.ts'
 import type { Urgency } from '../vault/content.ts'
@@ -98,7 +98,7 @@ export class VaultSync implements Peers {
     return this.#asked().ask('scout', stretch)
   }
 
-  async fetch(bundles: readonly BundleId[], urgency: Urgency): Promise<void> {
+  async fetch(bundles: readonly AwayBundle[], urgency: Urgency): Promise<void> {
     if (this.#calls === undefined) {
       throw new LatticeError('not-available', 'no other device can be asked for it')
     }
@@ -245,6 +245,7 @@ export class VaultSync implements Peers {
       this.#startAgain(engine)
     })
     this.#calls = calls
+    this.#update() // what became known while it started
     const { addresses } = await calls.ask('status', undefined)
     this.doors.connect((message) => calls.tell('door', message), addresses)
     return { worker, calls, client }

@@ -3,7 +3,7 @@
 
 import { withAway } from '../chunks/chunk-index-port.ts'
 import type {
-  BundleIndex, BundlePlace, ChunkIndex, ChunkLocation,
+  AwayBundle, BundleIndex, BundlePlace, ChunkIndex, ChunkLocation,
 } from '../chunks/chunk-index-port.ts'
 import type { BundleId, ChunkId } from '../ops/types.ts'
 import type { RecordReader, RecordWriter } from '../state/wire.ts'
@@ -17,12 +17,12 @@ const LOCATION_VERSION = 0
 const IN_PACK = 0
 const IN_JOURNAL = 1
 const AWAY = 2
-const NONE: readonly BundleId[] = Object.freeze([])
+const NONE: readonly AwayBundle[] = Object.freeze([])
 
 /** A chunk that is not here: bundles of others that hold it, the one heard of last first. */
 interface Away {
   where: 'away'
-  bundles: readonly BundleId[]
+  bundles: readonly AwayBundle[]
 }
 
 export class ChunkTable implements ChunkIndex {
@@ -49,19 +49,19 @@ export class ChunkTable implements ChunkIndex {
     this.#table.put(id, location)
   }
 
-  away(id: ChunkId): readonly BundleId[] {
+  away(id: ChunkId): readonly AwayBundle[] {
     const found = this.#table.get(id)
     return found?.where === 'away' ? found.bundles : NONE
   }
 
-  announce(id: ChunkId, bundle: BundleId): void {
+  announce(id: ChunkId, bundle: AwayBundle): void {
     const found = this.#table.get(id)
     if (found !== undefined && found.where !== 'away') return
     const known = found?.bundles ?? NONE
-    if (known[0] !== bundle) this.#away(id, withAway(known, bundle))
+    if (known[0]?.id !== bundle.id) this.#away(id, withAway(known, bundle))
   }
 
-  leave(id: ChunkId, bundle: BundleId): void {
+  leave(id: ChunkId, bundle: AwayBundle): void {
     this.#away(id, withAway(this.away(id), bundle))
   }
 
@@ -81,7 +81,7 @@ export class ChunkTable implements ChunkIndex {
     this.#table.release()
   }
 
-  #away(id: ChunkId, bundles: readonly BundleId[]): void {
+  #away(id: ChunkId, bundles: readonly AwayBundle[]): void {
     this.#table.put(id, { where: 'away', bundles })
   }
 }
@@ -135,7 +135,10 @@ function encodeLocation(writer: RecordWriter, location: ChunkLocation | Away): v
   if (location.where === 'away') {
     writer.u8(AWAY)
     writer.varint(location.bundles.length)
-    for (const bundle of location.bundles) writer.text(bundle)
+    for (const { id, sealedBytes } of location.bundles) {
+      writer.text(id)
+      writer.varint(sealedBytes)
+    }
     return
   }
   writer.u8(location.where === 'pack' ? IN_PACK : IN_JOURNAL)
@@ -152,8 +155,10 @@ function decodeLocation(reader: RecordReader): ChunkLocation | Away {
   checkVersion(reader)
   const kind = reader.u8()
   if (kind === AWAY) {
-    const bundles: BundleId[] = []
-    for (let left = reader.varint(); left > 0; left--) bundles.push(reader.text() as BundleId)
+    const bundles: AwayBundle[] = []
+    for (let left = reader.varint(); left > 0; left--) {
+      bundles.push({ id: reader.text() as BundleId, sealedBytes: reader.varint() })
+    }
     reader.end()
     return { where: 'away', bundles }
   }

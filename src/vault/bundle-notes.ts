@@ -56,8 +56,9 @@ export class BundleNotes {
       counters.bundles = Math.max(counters.bundles, op.number + 1)
       if (place !== undefined) markAnnounced(counters, place)
     }
+    const bundle = { id: op.id, sealedBytes: op.sealedBytes }
     for (const chunk of op.chunks) {
-      if (place === undefined) chunks.announce(chunk, op.id)
+      if (place === undefined) chunks.announce(chunk, bundle)
       for (const done of this.#waiting.get(chunk) ?? []) done()
     }
   }

@@ -2,8 +2,9 @@
 // Plaintext goes in as frozen jobs and comes out as read plans; everything below it is sealed.
 
 import type { FrozenJob, ReadPiece } from './buffers.ts'
+import type { AwayBundle } from '../chunks/chunk-index-port.ts'
 import { isSparseRoot } from '../chunks/manifest.ts'
-import type { BundleId, ChunkId, Content } from '../ops/types.ts'
+import type { ChunkId, Content } from '../ops/types.ts'
 
 /**
  * The content of one open file while it changes: a committed manifest plus edits, lazily loaded.
@@ -39,7 +40,7 @@ export type Urgency = 'read' | 'ahead'
 export interface AwayBundles {
   /** One of the bundles, whichever comes: in a pack and in the index when it resolves. Rejects
    *  'not-available' when nobody who can be reached has one, within bounded time. */
-  fetch(bundles: readonly BundleId[], urgency: Urgency): Promise<void>
+  fetch(bundles: readonly AwayBundle[], urgency: Urgency): Promise<void>
   /** Resolves when somebody has said which bundle holds the chunk, or nobody has for too long. */
   announced(chunk: ChunkId): Promise<void>
 }
