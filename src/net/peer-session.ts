@@ -323,7 +323,8 @@ export class PeerSession {
   #onPong(bytes: Uint8Array): void {
     const token = decodeNumber(bytes)
     const sentMs = this.#pings.get(token)
-    if (sentMs === undefined) throw protocolError('pong-unknown')
+    // one that was given up as too old
+    if (sentMs === undefined) return
     this.#pings.delete(token)
     this.requests.window.measured(performance.now() - sentMs)
   }
