@@ -224,7 +224,8 @@ export class LogStore {
     const source = must(from ?? this.#options.source, 'nothing to restore logs from')
     const log = await this.#admit({ author, kind })
     if (log === undefined || log.isForked) return 'incomplete'
-    const restored = await restoreLog(log.session, log.name, head, source)
+    const { budget } = this.#options
+    const restored = await restoreLog(log.session, log.name, head, source, budget)
     if (restored === 'restored') log.refresh()
     return restored
   }

@@ -20,7 +20,7 @@ import type { SignedHead } from '../vault/ports.ts'
 import { LOG_LENGTH_MAX } from './log.ts'
 import { storedSignature } from './log-keys.ts'
 import { TreeHasher, leafOf, rootIndexes } from './tree-hasher.ts'
-import type { LogName, LogSource } from './types.ts'
+import type { LogBudget, LogName, LogSource } from './types.ts'
 
 const PIECE_BYTES = 1 << 20
 const PIECE_NODES = 8192
@@ -33,18 +33,19 @@ export type Restored =
   | 'incomplete' // the source has not got all blocks
   | 'different' // the blocks do not make the tree that was signed
   | 'unsigned' // the signature is not the author's
+  | 'too-large' // for the budget
 
 /** Makes the log at least as long as the head says. */
 export async function restoreLog(
-  session: Hypercore, name: LogName, head: SignedHead, source: LogSource,
+  session: Hypercore, name: LogName, head: SignedHead, source: LogSource, budget?: LogBudget,
 ): Promise<Restored> {
-  if (head.length > LOG_LENGTH_MAX) return 'unsigned'
+  if (head.length > LOG_LENGTH_MAX) return 'too-large'
   const { state } = session.core
   await state.mutex.lock()
   try {
     if (session.contiguousLength >= head.length) return 'here'
     if (session.length > head.length) return 'incomplete' // peers have told of more already
-    return await restoreLocked(session, name, head, source)
+    return await restoreLocked(session, name, head, source, budget)
   } finally {
     state._unlock()
   }
@@ -52,13 +53,19 @@ export async function restoreLog(
 
 async function restoreLocked(
   session: Hypercore, name: LogName, head: SignedHead, source: LogSource,
+  budget: LogBudget | undefined,
 ): Promise<Restored> {
   const { state } = session.core
+  const batch = state.createTreeBatch()
+  Object.assign(batch, { length: head.length, hashCached: Buffer.from(head.treeHash) })
+  const signature = storedSignature(head.signature)
+  const verifier = must(session.core.verifier, 'a log without a manifest')
+  if (!verifier.verify(batch, signature)) return 'unsigned'
   const from = session.contiguousLength
   const begin = await hasherAt(state.storage, from)
   if (begin === undefined) return 'incomplete'
   const hasher = new TreeHasher(from, begin.roots)
-  const leaves = new Leaves(head.length - from)
+  const leaves = new Leaves()
   let isSame = true
   while (hasher.length < head.length) {
     const seq = hasher.length
@@ -73,41 +80,42 @@ async function restoreLocked(
       if (hasher.length === session.length) isSame = equalBytes(hasher.hash(), state.hash())
     }
     if (!isSame) return 'different'
+    if (budget?.(name, hasher.length, sizeOf(hasher.roots)) === false) return 'too-large'
     await writer.flush()
   }
   if (!equalBytes(hasher.hash(), head.treeHash)) return 'different'
-  const batch = state.createTreeBatch()
   batch.roots = [...hasher.roots]
-  batch.length = head.length
-  batch.byteLength = batch.roots.reduce((sum, { size }) => sum + size, 0)
-  const signature = storedSignature(head.signature)
-  const verifier = must(session.core.verifier, 'a log without a manifest')
-  if (!verifier.verify(batch, signature)) return 'unsigned'
+  batch.byteLength = sizeOf(hasher.roots)
   batch.signature = signature
   await writeTree(state.storage, begin, leaves)
   await commit(session, batch, from)
   return 'restored'
 }
 
+function sizeOf(roots: readonly TreeNode[]): number {
+  return roots.reduce((sum, { size }) => sum + size, 0)
+}
+
 /** Leaves of many blocks, 40 bytes each. */
 class Leaves {
-  readonly #hashes: Buffer
-  readonly #sizes: Float64Array
+  readonly #pieces: { hashes: Buffer; sizes: Float64Array }[] = []
   length = 0
 
-  constructor(max: number) {
-    this.#hashes = Buffer.alloc(32 * max)
-    this.#sizes = new Float64Array(max)
-  }
-
   push({ hash, size }: TreeNode): void {
-    this.#hashes.set(hash, 32 * this.length)
-    this.#sizes[this.length++] = size
+    const at = this.length++ % PIECE_NODES
+    if (at === 0) {
+      const hashes = Buffer.alloc(32 * PIECE_NODES)
+      this.#pieces.push({ hashes, sizes: new Float64Array(PIECE_NODES) })
+    }
+    const { hashes, sizes } = must(this.#pieces.at(-1), 'no piece')
+    hashes.set(hash, 32 * at)
+    sizes[at] = size
   }
 
   at(i: number): { hash: Uint8Array; size: number } {
-    const hash = this.#hashes.subarray(32 * i, 32 * (i + 1))
-    return { hash, size: this.#sizes[i] as number }
+    const { hashes, sizes } = must(this.#pieces[Math.floor(i / PIECE_NODES)], 'no such leaf')
+    const at = i % PIECE_NODES
+    return { hash: hashes.subarray(32 * at, 32 * (at + 1)), size: sizes[at] as number }
   }
 }
 

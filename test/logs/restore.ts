@@ -178,7 +178,9 @@ t.test('heads and blocks that do not fit change nothing', async (t) => {
   await publish(a, blocks)
   const signed = head(a.store, 'A')!
   const source = new ArraySource()
-  const b = await openStore('B', newDirectory(), { source })
+  const b = await openStore('B', newDirectory(), {
+    source, budget: (_, __, sizeBytes) => sizeBytes < 40_000,
+  })
   const restore = (
     held: Uint8Array[], change: Partial<SignedHead> = {}, author = a.author,
   ): Promise<string> => {
@@ -190,9 +192,12 @@ t.test('heads and blocks that do not fit change nothing', async (t) => {
   t.equal(await restore([]), 'incomplete')
   t.equal(await restore(blocks.slice(0, 99)), 'incomplete')
   t.equal(await restore(other), 'different')
-  t.equal(await restore(blocks, { length: 99 }), 'different')
+  t.equal(await restore(blocks, { length: 99 }), 'unsigned')
+  t.equal(await restore(blocks, { treeHash: Buffer.alloc(32, 1) }), 'unsigned')
+  t.equal(await restore(blocks, { length: 2 ** 40 }), 'too-large')
   t.equal(await restore(blocks, { signature: Buffer.alloc(64, 1) }), 'unsigned')
   t.equal(await restore(blocks, {}, authorOf('C')), 'unsigned', 'somebody else\'s')
+  t.equal(await restore([...blocks.slice(0, 99), Buffer.alloc(50_000)]), 'too-large')
   t.equal(b.store.length(a.author, 'ops'), 0)
   t.equal(b.store.signedLength(a.author, 'ops'), 0)
   // and then the right one comes from a peer as if nothing had been tried
