@@ -110,7 +110,11 @@ export class LogServer {
       case 'range': return packRange(await store.readRange(author, kind, request.from, request))
       case 'treeHash': return await store.treeHash(author, kind, request.length)
       case 'head': return store.head(author, kind)
-      case 'restore': return await store.restore(author, kind, request.head)
+      case 'restore': {
+        const restored = await store.restore(author, kind, request.head)
+        this.#note(request.name)
+        return restored
+      }
       case 'reset':
         await store.reset(author, kind)
         this.#note(request.name)

@@ -212,13 +212,20 @@ export class LogStore {
 
   // ---- what was lost ----
 
-  /** Makes a log of which the journal has a signed head and, through the source, the blocks. */
-  async restore(author: AuthorId, kind: LogKind, head: SignedHead): Promise<Restored> {
+  /**
+   * Makes a log as long as a signed head says, from blocks of the journal or, with a source of its
+   * own, of a peer whose log was compared. The head is checked with the blocks; nothing changes
+   * unless it is the author's. Rejects when the source does.
+   */
+  async restore(
+    author: AuthorId, kind: LogKind, head: SignedHead, from?: LogSource,
+  ): Promise<Restored> {
     this.#assertOpen()
-    const source = must(this.#options.source, 'nothing to restore logs from')
+    const source = must(from ?? this.#options.source, 'nothing to restore logs from')
     const log = await this.#admit({ author, kind })
-    if (log === undefined) return 'incomplete'
-    const restored = await restoreLog(log.session, log.name, head, source)
+    if (log === undefined || log.isForked) return 'incomplete'
+    const { budget } = this.#options
+    const restored = await restoreLog(log.session, log.name, head, source, budget)
     if (restored === 'restored') log.refresh()
     return restored
   }

@@ -2,25 +2,28 @@
 // up to a head that its author has signed, or one block. What comes out is what replication would
 // have brought; other devices get it from here and check the author's signature themselves.
 //
-// All blocks are looked at before anything is written, for Hypercore takes whatever tree nodes lie in
-// its storage for checked ones. Then blocks and tree are written, piece by piece, and mean nothing
-// until the head, which comes last and in one transaction with the bits that say which blocks are
-// there. All of it happens under the core's lock: what peers bring meanwhile is refused by Hypercore,
-// for the tree has changed, and asked for again.
+// Hypercore takes whatever tree nodes lie in its storage for checked ones. So blocks come first,
+// piece by piece, and mean nothing; the tree follows only when all of them are known to be what was
+// signed; and last, in one transaction, the head and the bits that say which blocks are there. All of
+// it happens under the core's lock: what peers bring meanwhile is refused by Hypercore, for the tree
+// has changed, and asked for again.
+//
+// The source may be a peer as well: a log of a hundred thousand small blocks comes so at a small part
+// of what Hypercore's replication takes, which asks, proves and writes every block by itself.
 
 import type Hypercore from 'hypercore'
 import type { StorageSession, TreeNode } from 'hypercore-storage'
 import { BATCH_MAX_BYTES } from '../ops/bounds.ts'
 import { must } from '../util/assert.ts'
 import { equalBytes } from '../util/bytes.ts'
-import { LatticeError } from '../util/errors.ts'
 import type { SignedHead } from '../vault/ports.ts'
 import { LOG_LENGTH_MAX } from './log.ts'
 import { storedSignature } from './log-keys.ts'
 import { TreeHasher, leafOf, rootIndexes } from './tree-hasher.ts'
-import type { LogName, LogSource } from './types.ts'
+import type { LogBudget, LogName, LogSource } from './types.ts'
 
 const PIECE_BYTES = 1 << 20
+const PIECE_NODES = 8192
 const PAGE_BYTES = 4096
 const PAGE_BITS = PAGE_BYTES * 8
 
@@ -30,18 +33,19 @@ export type Restored =
   | 'incomplete' // the source has not got all blocks
   | 'different' // the blocks do not make the tree that was signed
   | 'unsigned' // the signature is not the author's
+  | 'too-large' // for the budget
 
 /** Makes the log at least as long as the head says. */
 export async function restoreLog(
-  session: Hypercore, name: LogName, head: SignedHead, source: LogSource,
+  session: Hypercore, name: LogName, head: SignedHead, source: LogSource, budget?: LogBudget,
 ): Promise<Restored> {
-  if (head.length > LOG_LENGTH_MAX) return 'unsigned'
+  if (head.length > LOG_LENGTH_MAX) return 'too-large'
   const { state } = session.core
   await state.mutex.lock()
   try {
     if (session.contiguousLength >= head.length) return 'here'
     if (session.length > head.length) return 'incomplete' // peers have told of more already
-    return await restoreLocked(session, name, head, source)
+    return await restoreLocked(session, name, head, source, budget)
   } finally {
     state._unlock()
   }
@@ -49,64 +53,84 @@ export async function restoreLog(
 
 async function restoreLocked(
   session: Hypercore, name: LogName, head: SignedHead, source: LogSource,
+  budget: LogBudget | undefined,
 ): Promise<Restored> {
   const { state } = session.core
+  const batch = state.createTreeBatch()
+  Object.assign(batch, { length: head.length, hashCached: Buffer.from(head.treeHash) })
+  const signature = storedSignature(head.signature)
+  const verifier = must(session.core.verifier, 'a log without a manifest')
+  if (!verifier.verify(batch, signature)) return 'unsigned'
   const from = session.contiguousLength
   const begin = await hasherAt(state.storage, from)
   if (begin === undefined) return 'incomplete'
   const hasher = new TreeHasher(from, begin.roots)
+  const leaves = new Leaves()
   let isSame = true
-  const isAll = await eachPiece(hasher, name, head.length, source, async (seq, blocks) => {
-    for (const [i, block] of blocks.entries()) {
-      hasher.push(leafOf(seq + i, block))
+  while (hasher.length < head.length) {
+    const seq = hasher.length
+    const blocks = await source.blocks(name, seq, PIECE_BYTES)
+    if (blocks.length === 0) return 'incomplete'
+    const writer = state.storage.write()
+    for (const [i, block] of blocks.slice(0, head.length - seq).entries()) {
+      const leaf = leafOf(seq + i, block)
+      hasher.push(leaf)
+      leaves.push(leaf)
+      writer.putBlock(seq + i, block)
       if (hasher.length === session.length) isSame = equalBytes(hasher.hash(), state.hash())
     }
-  })
-  if (!isAll) return 'incomplete'
-  if (!isSame || !equalBytes(hasher.hash(), head.treeHash)) return 'different'
-  const batch = state.createTreeBatch()
-  batch.roots = [...hasher.roots]
-  batch.length = head.length
-  batch.byteLength = batch.roots.reduce((sum, { size }) => sum + size, 0)
-  const signature = storedSignature(head.signature)
-  const verifier = must(session.core.verifier, 'a log without a manifest')
-  if (!verifier.verify(batch, signature)) return 'unsigned'
-  batch.signature = signature
-  await eachPiece(begin, name, head.length, source, (seq, blocks) => (
-    writePiece(state.storage, begin, seq, blocks)
-  ))
-  if (!equalBytes(begin.hash(), head.treeHash)) {
-    throw new LatticeError('corrupt', 'blocks of a log have changed while they were read')
+    if (!isSame) return 'different'
+    if (budget?.(name, hasher.length, sizeOf(hasher.roots)) === false) return 'too-large'
+    await writer.flush()
   }
+  if (!equalBytes(hasher.hash(), head.treeHash)) return 'different'
+  batch.roots = [...hasher.roots]
+  batch.byteLength = sizeOf(hasher.roots)
+  batch.signature = signature
+  await writeTree(state.storage, begin, leaves)
   await commit(session, batch, from)
   return 'restored'
 }
 
-/** Blocks from where the hasher is; `take` moves it on. False when the source ends early. */
-async function eachPiece(
-  hasher: TreeHasher, name: LogName, end: number, source: LogSource,
-  take: (seq: number, blocks: readonly Uint8Array[]) => Promise<void>,
-): Promise<boolean> {
-  while (hasher.length < end) {
-    const seq = hasher.length
-    const blocks = await source.blocks(name, seq, PIECE_BYTES)
-    if (blocks.length === 0) return false
-    await take(seq, blocks.slice(0, end - seq))
-  }
-  return true
+function sizeOf(roots: readonly TreeNode[]): number {
+  return roots.reduce((sum, { size }) => sum + size, 0)
 }
 
-async function writePiece(
-  storage: StorageSession, hasher: TreeHasher, seq: number, blocks: readonly Uint8Array[],
-): Promise<void> {
-  const writer = storage.write()
-  const made: TreeNode[] = []
-  for (const [i, block] of blocks.entries()) {
-    hasher.push(leafOf(seq + i, block), made)
-    writer.putBlock(seq + i, block)
+/** Leaves of many blocks, 40 bytes each. */
+class Leaves {
+  readonly #pieces: { hashes: Buffer; sizes: Float64Array }[] = []
+  length = 0
+
+  push({ hash, size }: TreeNode): void {
+    const at = this.length++ % PIECE_NODES
+    if (at === 0) {
+      const hashes = Buffer.alloc(32 * PIECE_NODES)
+      this.#pieces.push({ hashes, sizes: new Float64Array(PIECE_NODES) })
+    }
+    const { hashes, sizes } = must(this.#pieces.at(-1), 'no piece')
+    hashes.set(hash, 32 * at)
+    sizes[at] = size
   }
-  for (const node of made) writer.putTreeNode(node)
-  await writer.flush()
+
+  at(i: number): { hash: Uint8Array; size: number } {
+    const { hashes, sizes } = must(this.#pieces[Math.floor(i / PIECE_NODES)], 'no such leaf')
+    const at = i % PIECE_NODES
+    return { hash: hashes.subarray(32 * at, 32 * (at + 1)), size: sizes[at] as number }
+  }
+}
+
+async function writeTree(
+  storage: StorageSession, hasher: TreeHasher, leaves: Leaves,
+): Promise<void> {
+  for (let i = 0; i < leaves.length;) {
+    const made: TreeNode[] = []
+    while (i < leaves.length && made.length < PIECE_NODES) {
+      hasher.push({ index: 2 * hasher.length, ...leaves.at(i++) }, made)
+    }
+    const writer = storage.write()
+    for (const node of made) writer.putTreeNode(node)
+    await writer.flush()
+  }
 }
 
 /** As Hypercore's own append ends: head, hints and bits, then everything in memory. */

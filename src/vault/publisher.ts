@@ -63,6 +63,7 @@ export class Publisher {
         if (!await this.#isOurs(length)) return this.#fork(length)
         if (logs.length(own) !== length) continue
         await logs.append(this.#blocks(length, durableSeq()))
+        if (logs.length(own) === length) break // peers hold more of it, which comes first
       }
     }
   }

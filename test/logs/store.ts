@@ -5,9 +5,11 @@ import { cpSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:f
 import { join } from 'node:path'
 import t from 'tap'
 import Hypercore from 'hypercore'
-import { logKey, logManifest } from '../../src/logs/log-keys.ts'
+import { decodeDescriptor, encodeDescriptor } from '../../src/logs/descriptor.ts'
+import { logKey, logManifest, logNamespace, ownerOf } from '../../src/logs/log-keys.ts'
 import { rootIndexes } from '../../src/logs/tree-hasher.ts'
 import { BATCH_MAX_BYTES } from '../../src/ops/bounds.ts'
+import type { AuthorId } from '../../src/ops/types.ts'
 import {
   authorOf, keyPairOf, newDirectory, openStore, someBlocks, vaultId,
 } from './logs.helper.ts'
@@ -182,4 +184,34 @@ t.test('a directory that may not be written says so, and stays', async (t) => {
   const directory = newDirectory()
   execFileSync('chmod', ['0500', directory])
   await t.rejects(openStore('A', directory), { code: 'denied' })
+})
+
+t.test('descriptors of bundles: their bytes, and what is none', (t) => {
+  const bundleId = Buffer.alloc(32, 0xdd)
+  const bytes = encodeDescriptor({ bundleId, sealedBytes: 0x01020304 })
+  t.equal(Buffer.from(bytes).toString('hex'), `00${'dd'.repeat(32)}01020304`)
+  t.match(decodeDescriptor(bytes), { bundleId, sealedBytes: 0x01020304 })
+  for (const other of [
+    bytes.subarray(1), Buffer.concat([bytes, Buffer.alloc(1)]), Buffer.alloc(37),
+    Buffer.concat([Buffer.from([1]), bytes.subarray(1)]), new Uint8Array(0),
+  ]) t.equal(decodeDescriptor(other), undefined)
+  t.end()
+})
+
+t.test('keys of logs', (t) => {
+  const author = Buffer.alloc(32, 0xab).toString('latin1') as AuthorId
+  const keys = [
+    logKey(vaultId, author, 'ops'), logKey(vaultId, author, 'content'),
+    logKey(Buffer.alloc(16, 4), author, 'ops'), logKey(vaultId, authorOf('A'), 'ops'),
+  ].map((key) => key.toString('hex'))
+  t.equal(new Set(keys).size, 4)
+  t.same([logNamespace(vaultId, 'ops').toString('hex'), keys[0]], [
+    'f966b24159675fb6d8f2797dcabf393c10d5aef325cd977370ed8ed6096b6007',
+    '65fa8ebf9c6409d031d192ac070b51b9f8985d21db578c2e1f148fe6e71c3939',
+  ])
+  const manifest = logManifest(vaultId, author, 'content')
+  t.same(ownerOf(manifest, vaultId), { author, kind: 'content' })
+  t.equal(ownerOf(manifest, Buffer.alloc(16, 4)), undefined)
+  t.equal(ownerOf(null, vaultId), undefined)
+  t.end()
 })
