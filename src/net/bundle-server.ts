@@ -69,8 +69,6 @@ export class BundleServer {
       this.#ranks[rank]?.set(request, known)
     } else if (this.#items.size >= WANTS_MAX) {
       this.#end(request, END_BUSY)
-    } else if (!this.#gate.has(id)) {
-      this.#end(request, END_ABSENT)
     } else {
       const item: Item = { request, rank, id, state: 'waiting', bytes: undefined, sentBytes: 0 }
       this.#items.set(request, item)

@@ -269,8 +269,12 @@ export class PeerSession {
 
   #onHave(bytes: Uint8Array): void {
     const { query, ids } = decodeHave(bytes)
-    const has = ids.map((id) => this.#shared.gate.has(id))
-    this.#channel.send('having', encodeHaving(query, has))
+    this.#shared.gate.has(ids).then(
+      (has) => {
+        if (!this.#isOver) this.#channel.send('having', encodeHaving(query, has))
+      },
+      (error: unknown) => this.#channel.end('internal', error),
+    )
   }
 
   #onHaving(bytes: Uint8Array): void {
@@ -291,9 +295,7 @@ export class PeerSession {
     const prove = async (): Promise<void> => {
       const proofs: HoldingProof[] = []
       for (const id of ids) {
-        const sealed = this.#shared.gate.has(id)
-          ? await this.#shared.gate.read(id, PROVE_RANK).catch(() => undefined)
-          : undefined
+        const sealed = await this.#shared.gate.read(id, PROVE_RANK).catch(() => undefined)
         proofs.push(sealed === undefined ? undefined : blake3Keyed(nonce, sealed))
         if (this.#isOver) return
       }

@@ -42,7 +42,8 @@ export interface LogsForPeers {
 export interface BundleSource {
   /** Sealed bytes, checked against nothing; undefined when not here. */
   read(id: BundleId): Promise<Uint8Array | undefined>
-  has(id: BundleId): boolean
+  /** Of each, whether read() would give it. */
+  has(ids: readonly BundleId[]): Promise<boolean[]>
 }
 
 /** Where fetched bundles go; the caller has checked the hash against the id. */

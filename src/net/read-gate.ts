@@ -22,8 +22,8 @@ export class ReadGate {
     this.#source = source
   }
 
-  has(id: BundleId): boolean {
-    return this.#source.has(id)
+  has(ids: readonly BundleId[]): Promise<boolean[]> {
+    return this.#source.has(ids)
   }
 
   /** Callers bound how many they wait for. */
