@@ -113,8 +113,8 @@ export class MemoryBundles implements BundleSource, BundleSink {
   gate: Promise<void> = Promise.resolve()
   storing: (id: BundleId) => Promise<void> = () => Promise.resolve()
 
-  has(id: BundleId): boolean {
-    return this.bundles.has(id)
+  has(ids: readonly BundleId[]): Promise<boolean[]> {
+    return Promise.resolve(ids.map((id) => this.bundles.has(id)))
   }
 
   async read(id: BundleId): Promise<Uint8Array | undefined> {

@@ -121,7 +121,7 @@ t.test('nobody has it: fails soon; somebody comes: goes on', async (t) => {
   const fetching = b.network.fetcher.fetch(late, 20, 'pin', { timeoutMs: 300 })
   await t.rejects(fetching, { code: 'not-available' })
   a.bundles.bundles.set(late, bytes)
-  t.notOk(b.bundles.has(late))
+  t.notOk(b.bundles.bundles.has(late))
   const signal = AbortSignal.timeout(50)
   const aborted = b.network.fetcher.fetch(absent, 10, 'pin', { ...forever, signal })
   await t.rejects(aborted, { code: 'cancelled' })

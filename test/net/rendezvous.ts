@@ -28,7 +28,7 @@ t.test('by the topic, also of an older epoch', async (t) => {
   await until(() => [a, b, c].every(({ network }) => network.peers().length === 2))
   const id = a.bundles.add(300_000)
   await c.network.fetcher.fetch(id, 300_000, 'pin', forever)
-  t.ok(c.bundles.has(id))
+  t.ok(c.bundles.bundles.has(id))
 })
 
 t.test('nothing waits for a bootstrap node', async (t) => {
