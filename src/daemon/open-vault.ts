@@ -54,7 +54,7 @@ export async function createStoredVault(
 }
 
 /** This device's name: others see it in the names of conflict copies. */
-function deviceLabel(): string {
+export function deviceLabel(): string {
   const [first = ''] = hostname().split('.')
   return /^[\x21-\x7e]{1,64}$/.test(first) ? first : 'device'
 }
