@@ -43,6 +43,13 @@ export type KdfLabel =
   // From H_e and from K_ctl: seal the keys of the epochs before
   | 'lattice/0/chain'
   | 'lattice/0/control-chain'
+  // From K_topic: Noise key pairs, tags of doors, where peers meet (net/network-keys.ts)
+  | 'lattice/0/noise'
+  | 'lattice/0/door'
+  | 'lattice/0/topic'
+  | 'lattice/0/lan'
+  // From K_ctl: proofs of membership on a connection
+  | 'lattice/0/proof'
 
 const LABEL_BYTES = new Map<KdfLabel, Uint8Array>()
 

@@ -23,6 +23,8 @@ export const KEEP_ALIVE_MS = 5000
 export const SILENCE_MAX_MS = 15_000
 
 export const DIAL_TIMEOUT_MS = 5000
+/** Whoever listens behind this door answers within a round trip; others stay silent. */
+const HANDSHAKE_TIMEOUT_MS = 2500
 
 export interface ListenOptions {
   /** All interfaces by default. */
@@ -106,25 +108,25 @@ export class TcpListener {
       this.#sockets.delete(socket)
       stranger.gone()
     })
-    let head: Uint8Array = new Uint8Array(0)
-    const onData = (data: Uint8Array): void => {
-      head = head.length === 0 ? data : concatBytes(head, data)
-      if (head.length < DOOR_BYTES) return
-      socket.removeListener('data', onData)
-      socket.pause()
-      const match = this.#find(head)
+    // by reading, not by events: what follows the first bytes stays in the socket for the handshake
+    const onReadable = (): void => {
+      const head: Uint8Array | null = socket.read(DOOR_BYTES)
+      if (head === null) return
+      socket.removeListener('readable', onReadable)
+      const match = head.length === DOOR_BYTES ? this.#find(head) : undefined
       if (match === undefined) {
         // to its end as a stranger nothing is read from it any more
+        socket.pause()
         this.#log('debug', 'no-door', { address })
         return
       }
       const { door, keyPair } = match
-      const stream = wrap(socket, false, { keyPair, data: head.subarray(DOOR_BYTES) })
+      const stream = wrap(socket, false, { keyPair })
       stream.on('connect', () => {
         door.accept(stream, { transport: 'tcp', isDialler: false, address }, stranger.proven)
       })
     }
-    socket.on('data', onData)
+    socket.on('readable', onReadable)
   }
 
   #find(head: Uint8Array): { door: Door; keyPair: NoiseKeyPair } | undefined {
@@ -163,14 +165,19 @@ export async function dial(
   return await new Promise<NoiseStream>((resolve, reject) => {
     let failure: Error | undefined
     let isConnected = false
-    socket.once('connect', () => void (isConnected = true))
     const fail = (error: Error): void => {
       failure ??= error
       stream.destroy()
     }
-    const timer = setTimeout(() => {
+    const shut = new LatticeError('refused', `${text} does not open`)
+    let timer = setTimeout(() => {
       fail(new LatticeError('timeout', `${text} does not answer`))
     }, options.timeoutMs ?? DIAL_TIMEOUT_MS)
+    socket.once('connect', () => {
+      isConnected = true
+      clearTimeout(timer)
+      timer = setTimeout(() => fail(shut), HANDSHAKE_TIMEOUT_MS)
+    })
     const onAbort = (): void => fail(new LatticeError('cancelled', 'dialling was ended'))
     options.signal?.addEventListener('abort', onAbort, { once: true })
     const settle = (): void => {
@@ -181,7 +188,7 @@ export async function dial(
     const onClose = (): void => {
       settle()
       reject(failure ?? (isConnected
-        ? new LatticeError('refused', `${text} does not open`)
+        ? shut
         : new LatticeError('unreachable', `${text} cannot be reached`)))
     }
     stream.once('close', onClose)
@@ -204,7 +211,7 @@ export function hostPortText(at: HostPort): string {
 function wrap(
   socket: Socket,
   isDialler: boolean,
-  options: { keyPair: NoiseKeyPair; remotePublicKey?: Uint8Array; data?: Uint8Array },
+  options: { keyPair: NoiseKeyPair; remotePublicKey?: Uint8Array },
 ): NoiseStream {
   const keyPair = {
     publicKey: Buffer.from(options.keyPair.publicKey),
@@ -220,7 +227,6 @@ function wrap(
     keyPair,
     keepAlive: KEEP_ALIVE_MS,
     ...(remote === undefined ? {} : { remotePublicKey: Buffer.from(remote) }),
-    ...(options.data === undefined ? {} : { data: options.data }),
   })
   stream.setTimeout(SILENCE_MAX_MS)
   // whoever uses the stream hears of its end by 'close'; an error without a handler ends a process
