@@ -31,6 +31,22 @@ const STATUS_BY_REASON: Partial<Record<ErrorCode, number>> = {
   'too-large': 413,
   closed: 503,
   'disk-full': 507,
+  ambiguous: 400,
+  'code-damaged': 400,
+  'code-too-new': 400,
+  'invite-unknown': 404,
+  'invite-used': 409,
+  'invite-expired': 409,
+  'invite-revoked': 409,
+  'invite-spent': 409,
+  'invite-busy': 409,
+  'pairing-refused': 409,
+  'digits-differ': 409,
+  'inviter-offline': 404,
+  'no-route': 404,
+  'not-ready': 409,
+  cancelled: 409,
+  unsupported: 409,
 }
 
 export function problemOf(thrown: unknown): Problem {

@@ -34,7 +34,7 @@ export const EXIT_CODES: readonly ExitCode[] = [
     code: EXIT_USAGE,
     name: 'usage',
     meaning: 'the command line is wrong',
-    reasons: ['usage'],
+    reasons: ['usage', 'ambiguous'],
     hint: 'lattice help [COMMAND]',
   },
   {
@@ -76,7 +76,9 @@ export const EXIT_CODES: readonly ExitCode[] = [
     code: 9,
     name: 'unreachable',
     meaning: 'network or storage not reachable',
-    reasons: ['not-available', 'unreachable', 'refused'],
+    reasons: [
+      'not-available', 'unreachable', 'refused', 'inviter-offline', 'no-route', 'not-ready',
+    ],
     hint: 'lattice peers shows who is connected',
   },
   {
@@ -166,6 +168,23 @@ export const EXIT_CODES: readonly ExitCode[] = [
     meaning: 'the passphrase is empty',
     reasons: ['empty-passphrase'],
     hint: 'give a passphrase of at least one character',
+  },
+  {
+    code: 23,
+    name: 'invite',
+    meaning: 'the invite code is damaged, unknown, used, expired or revoked',
+    reasons: [
+      'code-damaged', 'code-too-new', 'invite-unknown', 'invite-used', 'invite-expired',
+      'invite-revoked', 'invite-spent', 'invite-busy',
+    ],
+    hint: 'ask for a new one: lattice invite',
+  },
+  {
+    code: 24,
+    name: 'not-paired',
+    meaning: 'the two devices did not come together: refused, or the digits differ',
+    reasons: ['pairing-refused', 'digits-differ', 'pairing-protocol'],
+    hint: 'try again with a new code, and both devices at hand',
   },
   {
     code: EXIT_CHECK_FOUND,

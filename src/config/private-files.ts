@@ -37,7 +37,7 @@ export async function ensurePrivateDirectory(path: string): Promise<void> {
 }
 
 /** Replaces the file, durably, mode 0600. */
-export async function replaceFile(path: string, text: string): Promise<void> {
+export async function replaceFile(path: string, text: string | Uint8Array): Promise<void> {
   const temporary = join(dirname(path), `.${basename(path)}.${randomUUID().slice(0, 8)}`)
   try {
     const file = await open(temporary, 'wx', 0o600)

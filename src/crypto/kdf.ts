@@ -35,6 +35,8 @@ export type KdfLabel =
   | 'lattice/0/pairing-topic'
   | 'lattice/0/invite-code'
   | 'lattice/0/invite-join'
+  // From the entropy of a recovery phrase: seals a recovery that is not finished
+  | 'lattice/0/recovery-join'
   // Commitments to the keys of an epoch: under K_e and under K_ctl
   | 'lattice/0/epoch-commit'
   | 'lattice/0/control-commit'

@@ -13,6 +13,7 @@ import type { VaultKeys } from '../crypto/vault-keys.ts'
 import type { FileSystem } from '../fs/file-system.ts'
 import type { NativeBuffers } from '../fuse/native-buffers.ts'
 import type { NameMatching } from '../fs/name-keys.ts'
+import type { AuthorId } from '../ops/types.ts'
 import { must } from '../util/assert.ts'
 import { toHex } from '../util/bytes.ts'
 import { createVaultKeys, genesisOf } from '../vault/create.ts'
@@ -22,8 +23,10 @@ import type { CheckReport } from './check.ts'
 import { Engine } from './engine.ts'
 import { isDamage } from './damage.ts'
 import type { Log } from './log.ts'
+import { readIntroducer } from './pairing-join.ts'
+import type { Introducer } from './pairing-join.ts'
 import { VaultSync } from './sync.ts'
-import type { KnownDevice } from './sync-keys.ts'
+import type { SyncOptions } from './sync.ts'
 import { checkFormat, makeStateDirectory, markFormat } from './state-directory.ts'
 
 /**
@@ -56,7 +59,7 @@ export async function createStoredVault(
 }
 
 /** This device's name: others see it in the names of conflict copies. */
-function deviceLabel(): string {
+export function deviceLabel(): string {
   const [first = ''] = hostname().split('.')
   return /^[\x21-\x7e]{1,64}$/.test(first) ? first : 'device'
 }
@@ -65,8 +68,6 @@ export interface OpenOptions {
   config: Config
   readOnly: boolean
   names?: NameMatching
-  /** Devices that are believed to be members before the control ops are here. */
-  known?: readonly KnownDevice[]
   log: Log
 }
 
@@ -78,15 +79,27 @@ export async function openStoredVault(
 ): Promise<OpenVault> {
   const state = await checkFormat(vaultDirectory(paths, entry.id), entry.id)
   const { config, log, readOnly } = options
-  const sync = readOnly
-    ? undefined
-    : new VaultSync({ choices: config.network, known: options.known ?? [], log })
+  const introducer = readOnly ? undefined : await readIntroducer(state.path, vaultKeys)
+  const sync = readOnly ? undefined : new VaultSync({ ...reachedBy(config, introducer), log })
   const engine = await Engine.open({
     state, vaultKeys, ...options, ...(sync === undefined ? {} : { peers: sync }),
   })
   log.info({ vault: entry.id, ...engine.report }, 'opened')
   sync?.serve(engine)
   return new OpenVault(engine, sync, options.names ?? 'bytes')
+}
+
+/** Who let this device in is dialled first, and believed before the control ops are here. */
+function reachedBy(
+  config: Config, introducer: Introducer | undefined,
+): Pick<SyncOptions, 'choices' | 'known'> {
+  if (introducer === undefined) return { choices: config.network, known: [] }
+  const { device, addresses } = introducer
+  const peers = [...config.network.peers, ...addresses]
+  return {
+    choices: { ...config.network, peers },
+    known: [{ device: Buffer.from(device).toString('latin1') as AuthorId, label: '' }],
+  }
 }
 
 export interface Counts {

@@ -62,6 +62,8 @@ export type ErrorCode =
   | 'pairing-protocol'
   | 'inviter-offline'
   | 'no-route'
+  | 'not-ready'
+  | 'ambiguous'
   // Formats, in general and file by file
   | 'unknown-format'
   | 'corrupt'

@@ -15,7 +15,7 @@ import { currentEpoch, findEpoch, isBlind } from '../crypto/vault-keys.ts'
 import type { EpochKeys, VaultKeys } from '../crypto/vault-keys.ts'
 import { controlOp } from '../ops/control-codec.ts'
 import { LABEL_MAX_BYTES, rankOf } from '../ops/control-types.ts'
-import type { ControlName, ControlOp, KeyBox, LogMark, Role } from '../ops/control-types.ts'
+import type { Certificate, ControlName, ControlOp, KeyBox, LogMark, Role } from '../ops/control-types.ts'
 import type { AuthorId, Op } from '../ops/types.ts'
 import type { Members } from '../state/members.ts'
 import { certify } from '../state/members-phrases.ts'
@@ -169,6 +169,13 @@ export class Membership {
       kind: 'add', device: this.#self, boxKey: new Uint8Array(box.publicKey), role: 'owner', label,
       certificate,
     })
+  }
+
+  /** Carries a certificate that the phrase signed for another device, which becomes an owner. */
+  carry(device: Omit<NewDevice, 'role' | 'code'>, certificate: Certificate): MembershipOps {
+    checkLabel(device.label)
+    const keyBox = this.#keyBox(device.boxKey, 'owner')
+    return made({ kind: 'add', ...device, role: 'owner', certificate, keyBox })
   }
 
   /** The keys boxed to this device are not those that the epoch commits to. */

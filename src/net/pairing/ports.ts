@@ -2,8 +2,9 @@
 // handshake is done (NoiseSecretStream fits), or anything that hands whole frames over in order.
 
 import type { SignKeyPair } from '../../crypto/sign.ts'
+import type { HostPort } from '../ports.ts'
 
-export interface Address { host: string; port: number }
+export type Address = HostPort
 
 /** Whole frames, in order. Emits 'data' with each, 'close' once, perhaps 'error' before it. */
 export interface PairingStream {
