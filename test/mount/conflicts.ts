@@ -22,6 +22,7 @@ import type { Name } from '../../src/ops/types.ts'
 import { authorOf } from '../../src/vault/create.ts'
 import type { VaultMembers } from '../../src/vault/members-view.ts'
 import { Membership } from '../../src/vault/membership.ts'
+import { logsOnly } from '../support/peers.helper.ts'
 import { MemoryLogs } from '../vault/cores.helper.ts'
 import { Instance, noMount } from './harness.helper.ts'
 
@@ -40,8 +41,9 @@ class Device {
 
   async open(state: StateDirectory): Promise<void> {
     const { keys, logs } = this
-    const options = { state, vaultKeys: keys, config: defaultConfig(), readOnly: false, log, logs }
-    this.engine = await Engine.open(options)
+    const peers = logsOnly(logs)
+    const config = defaultConfig()
+    this.engine = await Engine.open({ state, vaultKeys: keys, config, readOnly: false, log, peers })
   }
 
   save(name: string, text: string): void {

@@ -1,0 +1,15 @@
+// Other devices of which only the ops logs are there: batches are exchanged, content is not.
+
+import type { Peers } from '../../src/daemon/peers.ts'
+import { LatticeError } from '../../src/util/errors.ts'
+import type { LogPort } from '../../src/vault/ports.ts'
+
+export function logsOnly(logs: LogPort): Peers {
+  return {
+    logs,
+    isWanted: () => true,
+    scout: () => Promise.resolve([]),
+    fetch: () => Promise.reject(new LatticeError('not-available', 'nobody has it')),
+    syncReceived: () => Promise.resolve(),
+  }
+}
