@@ -9,7 +9,7 @@
  * and bytes together. A lost entry is found again by scanning packs and journal.
  */
 
-import type { BundleId, ChunkId } from '../ops/types.ts'
+import type { AuthorId, BundleId, ChunkId } from '../ops/types.ts'
 import { LatticeError } from '../util/errors.ts'
 
 /** Where one chunk is. All sizes and offsets in bytes. */
@@ -57,6 +57,9 @@ export interface BundleIndex {
   get(id: BundleId): BundlePlace | undefined
   put(id: BundleId, place: BundlePlace): void
   remove(id: BundleId): void
+  /** The author's content log names this bundle at that place. */
+  describe(author: AuthorId, number: number, bundle: AwayBundle): void
+  described(author: AuthorId, number: number): AwayBundle | undefined
 }
 
 /** `bundles` with the new one first, bounded. */
@@ -132,6 +135,7 @@ export class MemoryChunkIndex implements ChunkIndex {
 /** BundleIndex in a Map: tests, simulator. */
 export class MemoryBundleIndex implements BundleIndex {
   readonly #places = new Map<BundleId, BundlePlace>()
+  readonly #described = new Map<string, AwayBundle>()
 
   get(id: BundleId): BundlePlace | undefined {
     return this.#places.get(id)
@@ -143,6 +147,14 @@ export class MemoryBundleIndex implements BundleIndex {
 
   remove(id: BundleId): void {
     this.#places.delete(id)
+  }
+
+  describe(author: AuthorId, number: number, bundle: AwayBundle): void {
+    this.#described.set(`${author}${number}`, bundle)
+  }
+
+  described(author: AuthorId, number: number): AwayBundle | undefined {
+    return this.#described.get(`${author}${number}`)
   }
 }
 

@@ -393,6 +393,7 @@ function announcing(peers: Peers, stored: Stored): Announcing {
   const { index, content, packs, loose } = stored
   return {
     isWanted: () => peers.isWanted(),
+    publishContent: () => peers.publishContent(),
     bundles: index.bundles,
     content,
     looseIn: ({ position, payload }) => {

@@ -9,6 +9,7 @@ import type { Worker } from 'node:worker_threads'
 import type { AwayBundle } from '../chunks/chunk-index-port.ts'
 import type { FoundBundle, PackStretch } from '../chunks/pack-scout.ts'
 import { RECEIVED_WRITER } from '../chunks/bundle-receiver.ts'
+import { ContentPublisher } from '../logs/content-publisher.ts'
 import { LogClient } from '../logs/log-client.ts'
 import type { LogChannel } from '../logs/log-messages.ts'
 import { LatticeError } from '../util/errors.ts'
@@ -57,6 +58,7 @@ export class VaultSync implements Peers {
   #engine: Engine | undefined
   #running: Promise<Running> | undefined
   #calls: WorkerCalls<WorkerTable, EngineTable> | undefined
+  #content: ContentPublisher | undefined
   #isReceivedDirty = false
   /** Somebody is about to be let in. */
   #isInviting = false
@@ -104,6 +106,10 @@ export class VaultSync implements Peers {
     }
     const question = { bundles, priority: urgency, timeoutMs: FETCH_TIMEOUT_MS }
     await this.#calls.ask('fetch', question)
+  }
+
+  async publishContent(): Promise<void> {
+    await this.#content?.publish()
   }
 
   async syncReceived(): Promise<void> {
@@ -229,12 +235,13 @@ export class VaultSync implements Peers {
       worker.once('exit', () => reject(new LatticeError('closed', 'the sync worker has ended')))
     })
     ended.catch(() => undefined)
+    const blocks = new JournalBlocks(engine.core.store, engine.journal, engine.index.bundles)
     const client = await Promise.race([
       ended,
       LogClient.open({
         channel: logsPort as unknown as LogChannel,
         own: engine.keys.author,
-        source: new JournalBlocks(engine.core.store, engine.journal),
+        source: blocks,
         onTrouble: trouble,
       }),
     ])
@@ -243,6 +250,11 @@ export class VaultSync implements Peers {
       calls.close()
       client.close()
       this.#startAgain(engine)
+    })
+    this.#content = new ContentPublisher({
+      log: client,
+      descriptors: (from) => blocks.descriptors(engine.keys.author, from),
+      onFork: () => log.warn('the own content log is another one: it is published no more'),
     })
     this.#calls = calls
     this.#update() // what became known while it started

@@ -5,11 +5,11 @@ import { withAway } from '../chunks/chunk-index-port.ts'
 import type {
   AwayBundle, BundleIndex, BundlePlace, ChunkIndex, ChunkLocation,
 } from '../chunks/chunk-index-port.ts'
-import type { BundleId, ChunkId } from '../ops/types.ts'
+import type { AuthorId, BundleId, ChunkId } from '../ops/types.ts'
 import type { RecordReader, RecordWriter } from '../state/wire.ts'
 import type { IndexEnvironment, Write } from './environment.ts'
 import { damagedIndex } from './environment.ts'
-import { TABLE_BUNDLE, TABLE_CHUNK } from './keys.ts'
+import { TABLE_BUNDLE, TABLE_CHUNK, TABLE_CONTENT } from './keys.ts'
 import type { IndexKeys } from './keys.ts'
 import { SealedTable } from './sealed-table.ts'
 
@@ -88,6 +88,7 @@ export class ChunkTable implements ChunkIndex {
 
 export class BundleTable implements BundleIndex {
   readonly #table: SealedTable<BundleId, BundlePlace>
+  readonly #content: SealedTable<string, AwayBundle>
 
   constructor(environment: IndexEnvironment, keys: IndexKeys) {
     this.#table = new SealedTable(environment, {
@@ -95,10 +96,15 @@ export class BundleTable implements BundleIndex {
       encode: encodePlace,
       decode: decodePlace,
     })
+    this.#content = new SealedTable(environment, {
+      key: (place) => keys.hashed(TABLE_CONTENT, place),
+      encode: encodeDescribed,
+      decode: decodeDescribed,
+    })
   }
 
   get changes(): number {
-    return this.#table.changes
+    return this.#table.changes + this.#content.changes
   }
 
   get(id: BundleId): BundlePlace | undefined {
@@ -113,20 +119,32 @@ export class BundleTable implements BundleIndex {
     this.#table.put(id, undefined)
   }
 
+  describe(author: AuthorId, number: number, bundle: AwayBundle): void {
+    this.#content.put(`${author}${number}`, bundle)
+  }
+
+  described(author: AuthorId, number: number): AwayBundle | undefined {
+    return this.#content.get(`${author}${number}`)
+  }
+
   freeze(): void {
     this.#table.freeze()
+    this.#content.freeze()
   }
 
   thaw(): void {
     this.#table.thaw()
+    this.#content.thaw()
   }
 
   prepare(out: Write[]): void {
     this.#table.prepare(out)
+    this.#content.prepare(out)
   }
 
   release(): void {
     this.#table.release()
+    this.#content.release()
   }
 }
 
@@ -172,6 +190,19 @@ function decodeLocation(reader: RecordReader): ChunkLocation | Away {
   const plainBytes = reader.varint()
   reader.end()
   return { where, codec, file, bundleOffset, bundleBytes, plainOffset, storedBytes, plainBytes }
+}
+
+function encodeDescribed(writer: RecordWriter, { id, sealedBytes }: AwayBundle): void {
+  writer.u8(LOCATION_VERSION)
+  writer.text(id)
+  writer.varint(sealedBytes)
+}
+
+function decodeDescribed(reader: RecordReader): AwayBundle {
+  checkVersion(reader)
+  const bundle = { id: reader.text() as BundleId, sealedBytes: reader.varint() }
+  reader.end()
+  return bundle
 }
 
 function encodePlace(writer: RecordWriter, place: BundlePlace): void {

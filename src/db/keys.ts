@@ -16,9 +16,11 @@
 //   batch   11 ‖ author 4 ‖ sequence 8      sealed: journal position, effective time
 //   control 12 ‖ author 4 ‖ sequence 8      sealed: the batch
 //   bundle  13 ‖ hash 16                    sealed: where it lies here
+//   content 14 ‖ hash 16                    sealed: a descriptor of a content log
 //
 // An author is its number in this device's table (state/author-table.ts). Hashes are BLAKE2b-128
-// keyed for this index only: of directory ino 8 ‖ name, of a node or link id, of a chunk or bundle id.
+// keyed for this index only: of directory ino 8 ‖ name, of a node or link id, of a chunk or bundle id, of
+// author ‖ place in the content log, in digits.
 
 import { blake2bKeyedInto } from '../crypto/hash.ts'
 import type { OpRef } from '../ops/types.ts'
@@ -38,6 +40,7 @@ export const TABLE_MOVE = 10
 export const TABLE_BATCH = 11
 export const TABLE_CONTROL = 12
 export const TABLE_BUNDLE = 13
+export const TABLE_CONTENT = 14
 
 const MOVE_KEY_BYTES = 25
 

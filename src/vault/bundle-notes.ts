@@ -15,7 +15,7 @@ export const ANNOUNCEMENT_WAIT_MS = 10_000
 export interface BundleNotesOptions {
   meta: () => StateMeta
   chunks: Pick<ChunkIndex, 'announce'>
-  bundles: Pick<BundleIndex, 'get'>
+  bundles: Pick<BundleIndex, 'get' | 'describe'>
   own: AuthorId
   clock: Clock
 }
@@ -57,6 +57,7 @@ export class BundleNotes {
       if (place !== undefined) markAnnounced(counters, place)
     }
     const bundle = { id: op.id, sealedBytes: op.sealedBytes }
+    bundles.describe(author, op.number, bundle)
     for (const chunk of op.chunks) {
       if (place === undefined) chunks.announce(chunk, bundle)
       for (const done of this.#waiting.get(chunk) ?? []) done()

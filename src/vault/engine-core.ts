@@ -60,6 +60,8 @@ export interface Announcing
   extends Pick<AnnouncerOptions, 'bundles' | 'content' | 'looseIn' | 'scout' | 'packs'> {
   /** False: nothing is announced or published. */
   isWanted: () => boolean
+  /** Publishes what was announced, for those who cannot read the announcements. */
+  publishContent: () => Promise<void>
 }
 
 export interface EngineCoreOptions extends StateOptions {
@@ -259,6 +261,7 @@ export class EngineCore {
   async #publish(): Promise<void> {
     if (this.#options.announcing?.isWanted() === false) return
     await this.announcer?.run()
+    await this.#options.announcing?.publishContent()
     await this.publisher?.publish()
   }
 

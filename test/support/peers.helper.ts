@@ -10,6 +10,7 @@ export function logsOnly(logs: LogPort): Peers {
     isWanted: () => true,
     scout: () => Promise.resolve([]),
     fetch: () => Promise.reject(new LatticeError('not-available', 'nobody has it')),
+    publishContent: () => Promise.resolve(),
     syncReceived: () => Promise.resolve(),
   }
 }
