@@ -53,7 +53,7 @@ export interface AnnouncerOptions {
   /** Valid lengths of the packs of this device's own writers. */
   packs: () => readonly PackMark[]
   /** Own batches that are durable. */
-  progress: () => { durableSeq: number }
+  durableSeq: () => number
   /** The op in a batch, durable when it resolves. */
   commit: (ops: readonly Op[]) => Promise<void>
   pause: () => Promise<void>
@@ -104,14 +104,14 @@ export class Announcer {
     while (this.#again && !this.#isClosed) {
       this.#again = false
       for (let round = 0; round < ROUNDS_MAX && !this.#isClosed; round++) {
-        const begun = this.#options.progress()
-        if (begun.durableSeq <= this.#limit) break
+        const begun = this.#options.durableSeq()
+        if (begun <= this.#limit) break
         const isNew = await this.#round()
         // batches before `begun` are announced by those behind it, which may name more content
-        const isExact = this.#lastPut < begun.durableSeq
-        if (!isNew) this.#limit = Math.max(this.#limit, begun.durableSeq)
+        const isExact = this.#lastPut < begun
+        if (!isNew) this.#limit = Math.max(this.#limit, begun)
         else if (isExact || round === ROUNDS_MAX - 1) {
-          this.#limit = this.#options.progress().durableSeq
+          this.#limit = this.#options.durableSeq()
         }
         if (!isNew || isExact) break
       }

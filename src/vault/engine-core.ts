@@ -338,7 +338,7 @@ export class EngineCore {
     return new Announcer({
       ...announcing, journal, pause,
       meta: () => store.meta,
-      progress: () => committer,
+      durableSeq: () => committer.durableSeq,
       commit: (ops) => this.#commitEach(ops),
     }, logs.length(keys.author))
   }
