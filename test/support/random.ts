@@ -1,4 +1,5 @@
-// Seeded randomness for tests: mulberry32 behind the Random port; seed.ts says which seed a run has.
+// Seeded randomness for tests: mulberry32 behind the Random port; seed.ts says which seed a run
+// has.
 import type { Random } from '../../src/vault/ports.ts'
 
 export { testSeed } from './seed.ts'

@@ -1,5 +1,5 @@
-// The seed of a random test: SEED in the environment, else one that follows from the file's name, so
-// that a normal run of the suite does the same work every time. Fresh seeds are for
+// The seed of a random test: SEED in the environment, else one that follows from the file's name,
+// so that a normal run of the suite does the same work every time. Fresh seeds are for
 // scripts/nightly.mjs. Whoever uses it prints it.
 import { relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
