@@ -32,6 +32,7 @@ export class MembersEpochs {
   /** By hex id, in the order of their ops. */
   readonly #epochs = new Map<string, Epoch>()
   readonly #ancestors = new Map<string, Set<string>>()
+  #heads: readonly EpochInfo[] | undefined
   /** Device by box key, in hex. */
   readonly #devices = new Map<string, AuthorId[]>()
 
@@ -86,14 +87,28 @@ export class MembersEpochs {
     return this.#fold.ledger.rules.precedes(a, this.#ancestorsOf(b))
   }
 
-  /** The valid epochs that no valid one has seen, the most senior minter's first. */
-  heads(): EpochInfo[] {
+  /**
+   * The valid epochs that no valid one has seen: first those that only members can open, then the
+   * most senior minter's. So of an epoch that came with a removal and one that did not know of it,
+   * the one without the removed device seals, whoever minted it.
+   */
+  heads(): readonly EpochInfo[] {
+    this.#heads ??= this.#findHeads()
+    return this.#heads
+  }
+
+  #findHeads(): readonly EpochInfo[] {
     const { rules } = this.#fold.ledger
     const all = [...this.#epochs.values()].filter((epoch) => epoch.isValid)
     const isHead = (epoch: Epoch): boolean => (
       !all.some((other) => other !== epoch && rules.sees(other.record, epoch.record))
     )
-    return all.filter(isHead).toSorted((a, b) => rules.compareOffices(a.seniority, b.seniority))
+    const heads = all.filter(isHead)
+    const open = new Set(heads.filter(({ epochId }) => this.#hasStranger(this.#holders(epochId))))
+    const isOpen = (epoch: Epoch): number => (rules.sealsOpenLast && open.has(epoch) ? 1 : 0)
+    return heads.toSorted((a, b) => (
+      isOpen(a) - isOpen(b) || rules.compareOffices(a.seniority, b.seniority)
+    ))
   }
 
   /**
@@ -114,14 +129,15 @@ export class MembersEpochs {
 
   /**
    * Whether somebody should mint an epoch, and who: the most senior device that may. `under`: what
-   * toSealUnder() gave, if it was asked.
+   * toSealUnder() gave, if it was asked; `hasKeys`: whose keys are here, for the minter itself.
    */
-  rotation(under?: string): Rotation {
+  rotation(under?: string, hasKeys: (id: string) => boolean = () => false): Rotation {
     const reasons: Rotation['reasons'] = []
     const heads = this.heads()
     const current = heads[0]
     if (heads.length > 1) reasons.push('heads')
     if (under !== undefined && this.#epochs.get(under)?.isValid === false) reasons.push('invalid')
+    if (this.stranded().some(({ epochId }) => hasKeys(epochId))) reasons.push('stranded')
     if (current !== undefined) {
       const holders = this.#holders(current.epochId)
       if (this.#hasStranger(holders)) reasons.push('recipient')
@@ -223,6 +239,19 @@ export class MembersEpochs {
       }
     }
     return offices
+  }
+
+  /**
+   * Epochs that count no more, that not every member can open, and that no valid one was built on.
+   * Something may have been sealed under them while they counted; who lacks their keys waits for
+   * ever, unless somebody who has them mints an epoch on top.
+   */
+  stranded(): EpochInfo[] {
+    const all = [...this.#epochs.values()]
+    return all.filter(({ epochId, isValid }) => (
+      !isValid && !all.some((other) => this.precedes(epochId, other.epochId) && other.isValid)
+        && this.#lacksMember(this.#holders(epochId))
+    ))
   }
 
   // ---- who can open it ----
