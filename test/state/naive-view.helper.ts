@@ -6,7 +6,7 @@ import {
   KIND_DIRECTORY, KIND_FIFO, KIND_FILE, KIND_SOCKET, KIND_SYMLINK,
 } from '../../src/ops/types.ts'
 import type { AttrChange, AuthorId, LinkId, Name, NodeId, NodeKind } from '../../src/ops/types.ts'
-import { compareOps, contentText } from './naive-model.helper.ts'
+import { compareOps, contentText, contentsOf } from './naive-model.helper.ts'
 import type { Model, ModelHead, ModelLink, ModelNode, PlacedOp } from './naive-model.helper.ts'
 
 export interface ViewContext {
@@ -132,13 +132,14 @@ function itemsOf(group: ViewGroup): Item[] {
   const mains: Item[] = []
   const variants: Item[] = []
   for (const link of group.links) {
-    const { heads, kind, links } = link.node
+    const { kind, links } = link.node
     if (kind === KIND_DIRECTORY) continue
+    const contents = contentsOf(link.node)
     const by = link.pos as PlacedOp
-    mains.push({ link, by, head: heads.at(-1), isVariant: false, shown: undefined })
+    mains.push({ link, by, head: contents.at(-1), isVariant: false, shown: undefined })
     const wanted = links.filter((one) => one.wanted).map((one) => one.link)
     if (wanted.some((one) => one < link.link)) continue
-    for (const head of heads.slice(0, -1)) {
+    for (const head of contents.slice(0, -1)) {
       variants.push({ link, by: head.by, head, isVariant: true, shown: undefined })
     }
   }
