@@ -128,6 +128,31 @@ export class MembersEpochs {
   }
 
   /**
+   * Under which epoch to seal a batch that brings a new one, so that every member can open it and
+   * find its box: the latest whose keys are here and that each member was boxed, itself or one built
+   * on it. Who was added while an epoch was minted elsewhere has no keys of that one.
+   */
+  toAnnounceUnder(hasKeys: (id: string) => boolean): string | undefined {
+    const all = [...this.#epochs.values()]
+    const latest = all.toReversed()
+    const isOpenToAll = (id: string): boolean => {
+      const holders = new Set(all.flatMap(({ epochId }) => (
+        epochId === id || this.precedes(id, epochId) ? [...this.#holders(epochId).keys()] : []
+      )))
+      const { ledger } = this.#fold
+      return [...ledger.grants].every(([device, grants]) => (
+        ledger.officeAt(device, Infinity) === undefined
+          || boxKeysOf(this.#fold, grants).some((key) => holders.has(toHex(key)))
+      ))
+    }
+    const valid = latest.filter(({ isValid }) => isValid)
+    for (const { epochId } of [...this.heads(), ...valid, ...latest]) {
+      if (hasKeys(epochId) && isOpenToAll(epochId)) return epochId
+    }
+    return undefined
+  }
+
+  /**
    * Whether somebody should mint an epoch, and who: the most senior device that may. `under`: what
    * toSealUnder() gave, if it was asked; `hasKeys`: whose keys are here, for the minter itself.
    */

@@ -192,6 +192,11 @@ export class Members {
     return this.#epochs.toSealUnder(hasKeys, floor)
   }
 
+  /** Hex id of the epoch to seal a batch under that brings a new one. */
+  toAnnounceUnder(hasKeys: (id: string) => boolean): string | undefined {
+    return this.#epochs.toAnnounceUnder(hasKeys)
+  }
+
   /**
    * Whether an epoch is due, and whose it is to mint. `under`: what toSealUnder() gave; `hasKeys`:
    * of which epochs keys are here, so that they can be chained.

@@ -121,10 +121,12 @@ export class Incoming {
     return treeHash ?? logs.treeHash(author, length)
   }
 
-  /** Sealed under an epoch that comes before one under which something is sealed that it saw. */
+  /** Data sealed under an epoch that comes before one under which something is sealed that it saw.
+   *  Control ops may be for some who have the keys of older ones alone. */
   #isStale(place: BatchPlace, block: Uint8Array, batch: Batch): boolean {
     const epoch = envelopeEpoch(block)
-    const isStale = this.#seenEpochs(place, batch).some((other) => (
+    const isControl = batch.ops[0]?.kind === 'control'
+    const isStale = !isControl && this.#seenEpochs(place, batch).some((other) => (
       !equalBytes(other, epoch) && this.#members.precedes(epoch, other)
     ))
     this.#epochs.set(place.author, { seq: place.seq, epoch })

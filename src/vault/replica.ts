@@ -15,11 +15,13 @@ import type { Applier, BatchPlace, RemoteBatch } from './applier.ts'
 import { CHECKPOINT_CHANGES } from './checkpoint.ts'
 import type { Checkpointer, StateIndex } from './checkpoint.ts'
 import type { Committer } from './committer.ts'
+import type { ControlAhead } from './control-ahead.ts'
 import type { Incoming, Judged, Waiting } from './incoming.ts'
 import { remoteParts, sealFacts } from './journal-batch.ts'
 import type { JournalKeys } from './journal-batch.ts'
 import { JOURNAL_REMOTE_BATCH } from './ports.ts'
 import type { Clock, JournalPort, LogPort, Random, Timer } from './ports.ts'
+import { isLatticeError } from '../util/errors.ts'
 
 /** Work at one go, in milliseconds and in ops, before others run. */
 const SLICE_MS = 1
@@ -34,6 +36,7 @@ export interface ReplicaOptions {
   journal: JournalPort
   applier: Applier
   incoming: Incoming
+  ahead: ControlAhead
   committer: Committer
   checkpointer: Pick<Checkpointer, 'touch' | 'run'>
   /** Brings applied control ops into effect, now that nothing local is unplaced. True if any. */
@@ -69,6 +72,11 @@ export class Replica {
   /** Of each author at most one; for people, and for whoever fetches keys. */
   waiting(): Waiting[] {
     return [...this.#parked.values()]
+  }
+
+  /** What control batches say that cannot be applied yet. */
+  get ahead(): ControlAhead {
+    return this.#options.ahead
   }
 
   get isHalted(): boolean {
@@ -120,7 +128,7 @@ export class Replica {
   }
 
   async #applyAll(): Promise<void> {
-    const { journal, pause } = this.#options
+    const { ahead, journal, pause } = this.#options
     this.#sliceBeginMs = this.#options.clock.nowMs()
     do {
       this.#again = false
@@ -134,6 +142,7 @@ export class Replica {
         }
       }
       if (applied > 0) await journal.flush()
+      if (!this.#isClosed && await ahead.look(this.#parked.values())) this.#again = true
       if (this.#again) await pause()
     } while (this.#again && !this.#isClosed)
   }
@@ -197,11 +206,21 @@ export class Replica {
   #isPlaced({ author, seq }: BatchPlace): boolean {
     const { committer, keys } = this.#options
     if (author !== keys.author) {
-      if (!committer.placeAll()) return false
+      if (!this.#placeLocal()) return false
       this.#refold()
       return true
     }
     return committer.queued === 0 && committer.nextSeq === seq
+  }
+
+  /** What a device has queued that was made blind meanwhile has no key any more: it stays queued. */
+  #placeLocal(): boolean {
+    try {
+      return this.#options.committer.placeAll()
+    } catch (error) {
+      if (!isLatticeError(error, 'missing-key')) throw error
+      return false
+    }
   }
 
   #apply(place: BatchPlace, block: Uint8Array, treeHash: Uint8Array, judged: Judged): void {
