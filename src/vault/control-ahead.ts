@@ -70,7 +70,7 @@ export class ControlAhead {
    */
   async look(waiting: Iterable<Waiting>): Promise<boolean> {
     const parked = [...waiting].filter(({ for: what }) => (
-      what === 'key' || what === 'dep' || what === 'local'
+      what !== 'fork' && what !== 'disk'
     ))
     if (parked.every((one) => one.for === 'dep')) return false
     this.#forgetApplied()

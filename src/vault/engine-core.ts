@@ -294,10 +294,10 @@ export class EngineCore {
   #makeReplica(logs: LogPort): Replica {
     const { journal, keys, knowsControl = () => true } = this.#options
     const { store, applier, committer, checkpointer } = this
-    const incoming = new Incoming({ store, logs, applier, journal, keys, knowsControl })
-    this.#incoming = incoming
     const { foldMembers = () => EVERYONE } = this.#options
     const ahead = new ControlAhead({ store, logs, applier, keys, foldMembers })
+    const incoming = new Incoming({ store, logs, applier, ahead, journal, keys, knowsControl })
+    this.#incoming = incoming
     return new Replica({
       ...this.#options, logs, applier, incoming, ahead, committer, checkpointer,
       refold: () => this.#refold(),

@@ -55,8 +55,6 @@ export class Replica {
   #running: Promise<void> | undefined
   #again = false
   #isClosed = false
-  /** A critical op that is not known: nothing more is applied. */
-  #isHalted = false
   /** A batch is applied, or was applied by half: then only a restart brings a state that holds. */
   #isHalfway = false
   /** The own log has gone another way than the journal. */
@@ -79,8 +77,10 @@ export class Replica {
     return this.#options.ahead
   }
 
+  /** A critical op that is not known waits, and all that depends on it: nothing may be written. */
   get isHalted(): boolean {
-    return this.#isHalted
+    for (const waiting of this.#parked.values()) if (waiting.for === 'needs-newer') return true
+    return false
   }
 
   /** Applying a batch has failed halfway: nothing may be stored, or built on it, any more. */
@@ -152,7 +152,7 @@ export class Replica {
     const { applier, logs, incoming, keys } = this.#options
     const isOwn = author === keys.author
     let count = 0
-    for (; !this.#isClosed && !this.#isHalted && !this.#isHalfway; count++) {
+    for (; !this.#isClosed && !this.#isHalfway; count++) {
       const seq = applier.length(author)
       if (logs.length(author) <= seq || (isOwn && this.#isOwnForked)) break
       const place = { author, seq }
@@ -199,7 +199,6 @@ export class Replica {
 
   #park(waiting: Waiting): false {
     this.#parked.set(waiting.author, waiting)
-    if (waiting.for === 'needs-newer') this.#isHalted = true
     return false
   }
 

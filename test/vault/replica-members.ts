@@ -24,9 +24,8 @@ function guestKeys(founder: VaultKeys, isBlind = false): VaultKeys {
   const first = founder.epochs[0]!
   const known = newEpochKeys(first.epochId)
   const full = ['epochKey', 'historyKey', 'controlKey', 'topicKey'] as const
-  for (const field of isBlind ? full.slice(2) : full) {
-    known[field].set(first[field])
-  }
+  for (const field of full) known[field].set(first[field])
+  for (const field of isBlind ? full.slice(0, 2) : []) known[field].fill(0)
   keys.epochs.push(known)
   return keys
 }
@@ -215,3 +214,28 @@ t.test('a blind device hears of members and epochs past data that it cannot open
   await b.core.pump()
   t.equal((b.core.membersAhead as VaultMembers).members.get(c.author)?.role, 'writer')
 })
+
+t.test('an op that needs a newer lattice stops nobody for ever: its author can be removed',
+  async (t) => {
+    const a = await founder(14)
+    const b = await added(a, 15, 'phone', 'admin')
+    const c = await added(a, 16, 'tablet')
+    await heal([a, b, c])
+    const length = a.core.applier.length(b.author)
+    const body = new Uint8Array(3)
+    await b.core.control([{ kind: 'control', control: 30, critical: true, body }])
+    await heal([a, b, c])
+    for (const one of [a, c]) {
+      t.match(one.core.waiting(), [{ author: b.author, for: 'needs-newer' }])
+      t.equal(one.core.mayWrite, false)
+    }
+    const treeHash = (await a.logs.treeHash(b.author, length)) ?? new Uint8Array(32)
+    await a.carryOut(a.membership.remove(b.author, [{ log: b.author, length, treeHash }]))
+    await heal([a, b, c])
+    for (const one of [a, c]) {
+      t.same(one.core.waiting(), [])
+      t.equal(one.core.mayWrite, true)
+      t.equal(one.core.applier.length(b.author), length + 1, 'it is applied, and counts for nothing')
+    }
+    t.equal(await a.stateHash(), await c.stateHash())
+  })
