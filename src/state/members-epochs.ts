@@ -129,8 +129,8 @@ export class MembersEpochs {
 
   /**
    * Under which epoch to seal a batch that brings a new one, so that every member can open it and
-   * find its box: the latest whose keys are here and that each member was boxed, itself or one built
-   * on it. Who was added while an epoch was minted elsewhere has no keys of that one.
+   * find its box: the latest whose keys are here and that each member was boxed, itself or one
+   * built on it. Who was added while an epoch was minted elsewhere has no keys of that one.
    */
   toAnnounceUnder(hasKeys: (id: string) => boolean): string | undefined {
     const all = [...this.#epochs.values()]

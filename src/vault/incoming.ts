@@ -160,7 +160,7 @@ export class Incoming {
     }
   }
 
-  /** A senior may have removed its author since, or declared it void: then it counts for nothing. */
+  /** A senior may have removed its author since, or declared it void: it counts for nothing. */
   #isBeyondUs({ author, seq }: BatchPlace, ops: readonly Op[]): boolean {
     return ops.some((op) => this.#isUnknown(op)) && this.#members.mayRequire(author, seq)
       && this.#options.ahead.members.mayRequire(author, seq)

@@ -212,7 +212,7 @@ export class Replica {
     return committer.queued === 0 && committer.nextSeq === seq
   }
 
-  /** What a device has queued that was made blind meanwhile has no key any more: it stays queued. */
+  /** What a device has queued that was made blind meanwhile has no key: it stays queued. */
   #placeLocal(): boolean {
     try {
       return this.#options.committer.placeAll()
