@@ -4,7 +4,8 @@
 // waits; and a blind device never opens data at all, yet must hear of epochs, roles and removals.
 //
 // So the logs of authors that wait are looked through for control batches, each is opened with
-// K_ctl alone, and keys are learnt from what all of them say together with the applied ones. Nothing here
+// K_ctl alone, and keys are learnt from what all of them say together with the applied ones.
+// Nothing here
 // changes the state: who counts follows from applied batches. What a control batch has seen is
 // complete in its own deps, since whoever makes one lists every log.
 //

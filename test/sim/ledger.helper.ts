@@ -72,8 +72,8 @@ export class Ledger {
 
   /**
    * Tokens that must be visible. What was meant in batches that do not count is in vain: what it
-   * made need not be there, and what it ended must be there again, unless somebody who counts went on
-   * from there, and ended what stood in its place.
+   * made need not be there, and what it ended must be there again, unless somebody who counts went
+   * on from there, and ended what stood in its place.
    */
   expected(counts: (author: AuthorId, seq: number) => boolean): Set<string> {
     const isVain = ({ operations }: Intent): boolean => operations.some(({ refs: [ref] }) => (
