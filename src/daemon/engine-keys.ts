@@ -60,7 +60,7 @@ export class EngineKeys {
       vaultId: vault.vaultId,
       author: this.author,
       ids: this.ids,
-      current: (floor) => this.#toSeal(floor),
+      current: (floor, announces) => this.#toAnnounce(announces) ?? this.#toSeal(floor),
       learn: (members) => this.#learn(members),
       opKey: (epochId) => this.#full(epochId)?.opKey,
       controlKey: (epochId) => this.#epochs.get(toHex(epochId))?.controlKey,
@@ -166,6 +166,14 @@ export class EngineKeys {
       throw new LatticeError('missing-key', 'no key here may seal what this device has seen')
     }
     return this.#current()
+  }
+
+  /** For a batch that brings a new epoch: what all members can open. The current one stays. */
+  #toAnnounce(announces = false): EpochSeal | undefined {
+    const members = this.#members?.members
+    if (!announces || members?.hasGenesis !== true) return undefined
+    const id = members.toAnnounceUnder((one) => this.#epochs.get(one)?.isBlind === false)
+    return id === undefined ? undefined : this.#epochs.get(id)
   }
 
   /** Makes the epoch current that should seal, of those whose keys are here. False: none may. */

@@ -2,7 +2,7 @@
 // (valid ops on nodes that have no other), and from the node's whole history. Positions that change
 // tell the view, which takes the link's claim away before.
 
-import { compareRefs } from '../ops/order.ts'
+import { compareRefs, sameRef } from '../ops/order.ts'
 import type { LinkId, Name, NodeId, Op, OpRef } from '../ops/types.ts'
 import { KIND_DIRECTORY, KIND_FILE } from '../ops/types.ts'
 import { FoldDirectories } from './fold-directories.ts'
@@ -47,7 +47,8 @@ export class FoldRecords {
     const found = this.#recordOf(op, ref, standing)
     if (!(found instanceof NodeRecord)) return found
     const record = this.#pass.touch(found)
-    if (standing !== 'valid' || (isRemote && record.hasCut)) {
+    const isSlow = record.hasCut && (isRemote || namesOthers(record, op))
+    if (standing !== 'valid' || isSlow) {
       this.#defer(record, op, ref)
       return record
     }
@@ -197,10 +198,13 @@ export class FoldRecords {
     const heads = withoutRefs(link.heads, op.prev)
     this.#pass.setLink(record, at, { ...link, heads, rm })
     record.touches = withoutRefs(record.touches, op.prev)
+    if (op.contentHeads.length === 0) return
+    const before = record.sizeBytes
     for (const head of record.heads) {
       if (head.covered || !sameRefs(op.contentHeads, head.ref)) continue
       record.heads = record.heads.map((one) => (one === head ? { ...one, covered: true } : one))
     }
+    this.#countBytes(record, before)
   }
 
   #put(record: NodeRecord, op: Op & { kind: 'put' }, ref: OpRef): void {
@@ -261,6 +265,13 @@ export class FoldRecords {
       parent: part.parent as NodeId, name: part.name as Name, pos: part.pos,
     })
   }
+}
+
+/** Whether an own op names contents that are no heads: written through a handle that was opened on
+ *  one that is cut now. */
+function namesOthers(record: NodeRecord, op: TreeOp): boolean {
+  if (op.kind !== 'put') return false
+  return op.base.some((ref) => !record.heads.some((head) => sameRef(head.ref, ref)))
 }
 
 /** Everything but the links. */

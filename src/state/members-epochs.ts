@@ -32,6 +32,7 @@ export class MembersEpochs {
   /** By hex id, in the order of their ops. */
   readonly #epochs = new Map<string, Epoch>()
   readonly #ancestors = new Map<string, Set<string>>()
+  #heads: readonly EpochInfo[] | undefined
   /** Device by box key, in hex. */
   readonly #devices = new Map<string, AuthorId[]>()
 
@@ -86,14 +87,28 @@ export class MembersEpochs {
     return this.#fold.ledger.rules.precedes(a, this.#ancestorsOf(b))
   }
 
-  /** The valid epochs that no valid one has seen, the most senior minter's first. */
-  heads(): EpochInfo[] {
+  /**
+   * The valid epochs that no valid one has seen: first those that only members can open, then the
+   * most senior minter's. So of an epoch that came with a removal and one that did not know of it,
+   * the one without the removed device seals, whoever minted it.
+   */
+  heads(): readonly EpochInfo[] {
+    this.#heads ??= this.#findHeads()
+    return this.#heads
+  }
+
+  #findHeads(): readonly EpochInfo[] {
     const { rules } = this.#fold.ledger
     const all = [...this.#epochs.values()].filter((epoch) => epoch.isValid)
     const isHead = (epoch: Epoch): boolean => (
       !all.some((other) => other !== epoch && rules.sees(other.record, epoch.record))
     )
-    return all.filter(isHead).toSorted((a, b) => rules.compareOffices(a.seniority, b.seniority))
+    const heads = all.filter(isHead)
+    const open = new Set(heads.filter(({ epochId }) => this.#hasStranger(this.#holders(epochId))))
+    const isOpen = (epoch: Epoch): number => (rules.sealsOpenLast && open.has(epoch) ? 1 : 0)
+    return heads.toSorted((a, b) => (
+      isOpen(a) - isOpen(b) || rules.compareOffices(a.seniority, b.seniority)
+    ))
   }
 
   /**
@@ -113,15 +128,41 @@ export class MembersEpochs {
   }
 
   /**
-   * Whether somebody should mint an epoch, and who: the most senior device that may. `under`: what
-   * toSealUnder() gave, if it was asked.
+   * Under which epoch to seal a batch that brings a new one, so that every member can open it and
+   * find its box: the latest whose keys are here and that each member was boxed, itself or one
+   * built on it. Who was added while an epoch was minted elsewhere has no keys of that one.
    */
-  rotation(under?: string): Rotation {
+  toAnnounceUnder(hasKeys: (id: string) => boolean): string | undefined {
+    const all = [...this.#epochs.values()]
+    const latest = all.toReversed()
+    const isOpenToAll = (id: string): boolean => {
+      const holders = new Set(all.flatMap(({ epochId }) => (
+        epochId === id || this.precedes(id, epochId) ? [...this.#holders(epochId).keys()] : []
+      )))
+      const { ledger } = this.#fold
+      return [...ledger.grants].every(([device, grants]) => (
+        ledger.officeAt(device, Infinity) === undefined
+          || boxKeysOf(this.#fold, grants).some((key) => holders.has(toHex(key)))
+      ))
+    }
+    const valid = latest.filter(({ isValid }) => isValid)
+    for (const { epochId } of [...this.heads(), ...valid, ...latest]) {
+      if (hasKeys(epochId) && isOpenToAll(epochId)) return epochId
+    }
+    return undefined
+  }
+
+  /**
+   * Whether somebody should mint an epoch, and who: the most senior device that may. `under`: what
+   * toSealUnder() gave, if it was asked; `hasKeys`: whose keys are here, for the minter itself.
+   */
+  rotation(under?: string, hasKeys: (id: string) => boolean = () => false): Rotation {
     const reasons: Rotation['reasons'] = []
     const heads = this.heads()
     const current = heads[0]
     if (heads.length > 1) reasons.push('heads')
     if (under !== undefined && this.#epochs.get(under)?.isValid === false) reasons.push('invalid')
+    if (this.stranded().some(({ epochId }) => hasKeys(epochId))) reasons.push('stranded')
     if (current !== undefined) {
       const holders = this.#holders(current.epochId)
       if (this.#hasStranger(holders)) reasons.push('recipient')
@@ -223,6 +264,19 @@ export class MembersEpochs {
       }
     }
     return offices
+  }
+
+  /**
+   * Epochs that count no more, that not every member can open, and that no valid one was built on.
+   * Something may have been sealed under them while they counted; who lacks their keys waits for
+   * ever, unless somebody who has them mints an epoch on top.
+   */
+  stranded(): EpochInfo[] {
+    const all = [...this.#epochs.values()]
+    return all.filter(({ epochId, isValid }) => (
+      !isValid && !all.some((other) => this.precedes(epochId, other.epochId) && other.isValid)
+        && this.#lacksMember(this.#holders(epochId))
+    ))
   }
 
   // ---- who can open it ----

@@ -73,6 +73,8 @@ export interface MemberRules {
   isReplaced(serial: number, successor: number): boolean
   /** Whether an epoch is void for this reason. */
   voidsEpoch(reason: VoidReason): boolean
+  /** Whether an epoch that others than members can open seals only when all heads are such. */
+  sealsOpenLast: boolean
   /** Whether one epoch comes before another: its ancestors, by the parents that ops name. */
   precedes(id: string, ancestors: ReadonlySet<string>): boolean
   /** From this rank on data counts. */
@@ -122,6 +124,7 @@ export const MEMBER_RULES: MemberRules = Object.freeze({
   verifies: verify,
   isReplaced: (serial: number, successor: number) => serial >= successor,
   voidsEpoch: () => true,
+  sealsOpenLast: true,
   precedes: (id: string, ancestors: ReadonlySet<string>) => ancestors.has(id),
   dataRank: rankOf('writer'),
   requireRank: rankOf('admin'),

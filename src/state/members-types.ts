@@ -82,6 +82,6 @@ export interface VoidControlOp { ref: OpRef; kind: string; reason: VoidReason }
 
 /** Whether somebody should mint an epoch, why, and the most senior one who may. */
 export interface Rotation {
-  reasons: ('heads' | 'invalid' | 'recipient' | 'missing' | 'reported')[]
+  reasons: ('heads' | 'invalid' | 'stranded' | 'recipient' | 'missing' | 'reported')[]
   minter: AuthorId | undefined
 }

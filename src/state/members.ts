@@ -171,9 +171,15 @@ export class Members {
     return this.#epochs.boxesFor(boxKey)
   }
 
-  /** Valid epochs that no other valid one has seen. */
-  epochHeads(): EpochInfo[] {
+  /** Valid epochs that no other valid one has seen; the first one seals. */
+  epochHeads(): readonly EpochInfo[] {
     return this.#epochs.heads()
+  }
+
+  /** Epochs that count no more, and that a new one must be built on, or some members wait for ever
+   *  for what was sealed under them. */
+  strandedEpochs(): EpochInfo[] {
+    return this.#epochs.stranded()
   }
 
   /** Ids, 8 bytes or hex. A batch sealed under `a` that depends on one under `b` is empty. */
@@ -186,9 +192,17 @@ export class Members {
     return this.#epochs.toSealUnder(hasKeys, floor)
   }
 
-  /** Whether an epoch is due, and whose it is to mint. `under`: what toSealUnder() gave. */
-  rotation(under?: string): Rotation {
-    return this.#epochs.rotation(under)
+  /** Hex id of the epoch to seal a batch under that brings a new one. */
+  toAnnounceUnder(hasKeys: (id: string) => boolean): string | undefined {
+    return this.#epochs.toAnnounceUnder(hasKeys)
+  }
+
+  /**
+   * Whether an epoch is due, and whose it is to mint. `under`: what toSealUnder() gave; `hasKeys`:
+   * of which epochs keys are here, so that they can be chained.
+   */
+  rotation(under?: string, hasKeys?: (id: string) => boolean): Rotation {
+    return this.#epochs.rotation(under, hasKeys)
   }
 
   // ---- the rest ----

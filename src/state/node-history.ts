@@ -4,8 +4,8 @@
 //
 // Registers: the position of each link, the node's content, its touches, its tags. A valid op that
 // names members of a register supersedes them, and, through each cut op that it names, what that
-// one names in the register, and so on. Cut ops supersede nothing by themselves; void ones are
-// births.
+// one names in the register, and so on; of contents only what the cut op's author had before his
+// eyes. Cut ops supersede nothing by themselves; void ones are births.
 
 import { compareRefs } from '../ops/order.ts'
 import {
@@ -16,6 +16,7 @@ import type {
   AttrChange, AuthorId, LinkId, Name, NodeId, NodeKind, Op, OpRef,
 } from '../ops/types.ts'
 import type { ContentHead, TagRecord, XattrRecord } from './records.ts'
+import { sameContent } from './registers.ts'
 
 /** What the ops of a batch count for; a matter of the members of the vault. */
 export type Standing = 'valid' | 'cut' | 'void'
@@ -79,7 +80,11 @@ interface Sorted {
   all: HistoryOp[]
   /** The cut ops by name: supersession passes through them. */
   cutByName: Map<string, Op>
+  /** Valid and cut puts by name, when there are cut ones. */
+  puts: Map<string, Put>
 }
+
+type Put = Op & { kind: 'put' }
 
 type Register = 'position' | 'content' | 'touches' | 'tags'
 
@@ -100,13 +105,18 @@ export function rebuildNode(
 
 function sortByStanding(ops: readonly HistoryOp[], standing: StandingOf): Sorted {
   const all = ops.toSorted((a, b) => compareRefs(a.ref, b.ref))
-  const sorted: Sorted = { valid: [], cut: [], all, cutByName: new Map() }
+  const sorted: Sorted = { valid: [], cut: [], all, cutByName: new Map(), puts: new Map() }
   for (const one of all) {
     const now = one.ref.seq < 0 ? 'valid' : standing(one.ref.author, one.ref.seq)
     if (now === 'valid') sorted.valid.push(one)
     if (now !== 'cut') continue
     sorted.cut.push(one)
     sorted.cutByName.set(nameOf(one.ref), one.op)
+  }
+  if (sorted.cut.length === 0) return sorted
+  for (const { op, ref } of all) {
+    const isVoid = ref.seq >= 0 && standing(ref.author, ref.seq) === 'void'
+    if (op.kind === 'put' && !isVoid) sorted.puts.set(nameOf(ref), op)
   }
   return sorted
 }
@@ -147,9 +157,29 @@ function reached(
     if (seen.has(name)) continue
     seen.add(name)
     const cut = sorted.cutByName.get(name)
-    if (cut !== undefined) todo.push(...namesIn(register, cut, link))
+    if (cut === undefined) continue
+    if (cut.kind === 'put') todo.push(...replacedBy(cut, sorted))
+    else todo.push(...namesIn(register, cut, link))
   }
   return seen
+}
+
+/**
+ * What a cut put replaced with its author looking at it, so that whoever builds on the put replaces
+ * it, too: of what it names the puts with its very content, if there are any (it made a conflict's
+ * copies real, and they are cut with it), else the greatest one and its equals.
+ */
+function replacedBy(cut: Put, { puts, all }: Sorted): readonly OpRef[] {
+  if (cut.base.length < 2) return cut.base
+  const named = cut.base.filter((ref) => puts.has(nameOf(ref)))
+  const equalTo = (to: Put): OpRef[] => (
+    named.filter((ref) => sameContent(puts.get(nameOf(ref)) as Put, to))
+  )
+  const same = equalTo(cut)
+  if (same.length > 0) return same
+  const names = new Set(named.map(nameOf))
+  const last = all.findLast(({ ref }) => names.has(nameOf(ref)))
+  return last?.op.kind === 'put' ? equalTo(last.op) : []
 }
 
 function linksOf(kind: NodeKind, sorted: Sorted): LinkPart[] {
@@ -254,7 +284,7 @@ function putMoves(part: ReplicatedPart, sorted: Sorted): void {
   }
 }
 
-// ---- attributes: each on its own, the greatest writer; cut ones where no valid one has written
+// ---- attributes: each on its own, the greatest writer; cut ones only of what nobody valid made
 // ----
 
 function attributesOf(sorted: Sorted): ReplicatedPart {
@@ -266,8 +296,9 @@ function attributesOf(sorted: Sorted): ReplicatedPart {
     moves: [], movesAreCut: false,
   }
   const xattrs = new Map<string, XattrRecord>()
+  const isMade = sorted.valid.some(({ op }) => op.kind === 'mk')
   // ascending: whoever comes later wins; valid ones come after all cut ones
-  for (const ops of [sorted.cut, sorted.valid]) {
+  for (const ops of isMade ? [sorted.valid] : [sorted.cut, sorted.valid]) {
     for (const { op, ref } of ops) {
       if (op.kind === 'attr') write(part, xattrs, op.change, ref)
       if (op.kind === 'mk') for (const change of op.attrs) write(part, xattrs, change, ref)

@@ -8,7 +8,7 @@
 //   - what hangs below a record (arrays, links, heads, xattrs) is never changed in place but
 //     replaced: a shallow clone is a copy. Two exceptions: an OpRef is filled in when its op is
 //     placed, and content that a head still waits for (vault/blocked-renames.ts) once;
-//   - `heads` of content ascend; the last one wins.
+//   - `heads` of content ascend; the last one wins, uncovered ones before covered.
 
 import type {
   AuthorId, Content, LinkId, Name, NodeId, NodeKind, OpRef,
@@ -257,9 +257,18 @@ export class NodeRecord {
     return this.kind === KIND_DIRECTORY
   }
 
-  /** The content head that the view shows; undefined = never written. */
+  /** Content heads that the view shows: those that are not covered, if there are any. */
+  get contents(): readonly ContentHead[] {
+    const { heads } = this
+    if (heads.length < 2 || !heads.some(({ covered }) => covered)) return heads
+    const uncovered = heads.filter(({ covered }) => !covered)
+    return uncovered.length === 0 ? heads : uncovered
+  }
+
+  /** The content that counts; undefined = never written. */
   get winner(): ContentHead | undefined {
-    return this.heads.length === 0 ? undefined : this.heads[this.heads.length - 1]
+    const last = this.heads[this.heads.length - 1]
+    return last?.covered === true ? this.contents.at(-1) : last
   }
 
   get sizeBytes(): number {

@@ -164,7 +164,9 @@ function compareTags(a: TagRecord, b: TagRecord): number {
 }
 
 /** Equal for the view: the same size and the same canonical manifest. */
-export function sameContent(a: ContentHead, b: ContentHead): boolean {
+export function sameContent(
+  a: Pick<ContentHead, 'sizeBytes' | 'content'>, b: Pick<ContentHead, 'sizeBytes' | 'content'>,
+): boolean {
   if (a.sizeBytes !== b.sizeBytes) return false
   const one = a.content
   const two = b.content

@@ -27,7 +27,7 @@ export function itemsOf(links: readonly { record: NodeRecord; link: LinkRecord }
   for (const { record, link } of links) {
     mains.push({ kind: 'main', link, record, head: record.winner, op: link.pos })
     if (record.heads.length < 2 || smallestWanted(record) !== link.link) continue
-    for (const head of record.heads.slice(0, -1)) {
+    for (const head of record.contents.slice(0, -1)) {
       // a copy's id comes from the place of its op, which this one does not have yet
       if (head.ref.seq >= 0) variants.push({ kind: 'variant', link, record, head, op: head.ref })
     }

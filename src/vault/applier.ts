@@ -19,6 +19,9 @@ import type { StateIndex } from './checkpoint.ts'
 import type { History } from './history.ts'
 import type { JournalPosition, KeyPort, MembersView } from './ports.ts'
 
+/** Of so many logs at most a control batch tells how far it has seen each. */
+const DEPS_MAX = 1024
+
 /** The fold (state/fold.ts), as far as applying needs it. */
 export interface FoldPort {
   apply(
@@ -98,11 +101,15 @@ export class Applier {
     return this.#store.meta.authors.get(author)?.length ?? 0
   }
 
-  /** What an own batch placed now depends on beyond the one before. Ascending by author. */
-  deps(): Batch['deps'] {
-    if (!this.#hasNews) return []
+  /**
+   * What an own batch placed now depends on beyond the one before; `isControl`: all of it, for who
+   * cannot open those before (control-ahead.ts). Ascending by author.
+   */
+  deps(isControl = false): Batch['deps'] {
     const { authors } = this.#store.meta
-    const seen = authors.get(this.#own)?.vv
+    const isWhole = isControl && authors.size <= DEPS_MAX
+    if (!this.#hasNews && !isWhole) return []
+    const seen = isWhole ? undefined : authors.get(this.#own)?.vv
     const deps: Batch['deps'] = []
     for (const [author, { length, treeHash }] of authors) {
       if (author === this.#own || length <= (seen?.get(author) ?? 0)) continue

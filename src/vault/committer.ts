@@ -13,13 +13,14 @@
 import { NONCE_BYTES } from '../crypto/aead.ts'
 import { BATCH_OPS_MAX } from '../ops/bounds.ts'
 import { BatchEncoder } from '../ops/codec.ts'
+import { CONTROL_NUMBERS } from '../ops/control-types.ts'
 import { sealBatch } from '../ops/envelope.ts'
 import { Hlc, isVoid } from '../ops/hlc.ts'
 import type { HlcTime } from '../ops/hlc.ts'
 import type { AuthorId, Batch, Op, OpRef } from '../ops/types.ts'
 import { encodeFacts } from '../state/facts.ts'
 import type { Facts } from '../state/facts.ts'
-import { assert } from '../util/assert.ts'
+import { assert, must } from '../util/assert.ts'
 import { LatticeError } from '../util/errors.ts'
 import type { ContentStore } from './content.ts'
 import type { RemoteBatch } from './applier.ts'
@@ -52,14 +53,14 @@ export interface CommitterOptions {
   vaultId: Uint8Array
   author: AuthorId
   /** The epoch that seals now. Asked for each batch. */
-  epoch: () => EpochSeal
+  epoch: (announces: boolean) => EpochSeal
   /** 'lattice/0/local-journal' of the database key. */
   localKey: Uint8Array
   /** Sequence of the next own batch, and the greatest time used or seen. */
   nextSeq: number
   lastTime: HlcTime
   /** What the next own batch depends on. Asked for each batch. None when not given. */
-  deps?: (() => Batch['deps']) | undefined
+  deps?: ((isControl: boolean) => Batch['deps']) | undefined
   /** What others make of a claim that is beyond the end of all clocks. */
   effective?: ((seq: number, batch: Batch) => HlcTime) | undefined
   /** Told of each batch that has been placed, before it is durable. */
@@ -102,6 +103,8 @@ export class Committer implements JournalGate {
   #nextSeq: number
   /** Of the batch that is being filled. */
   #deps: Batch['deps'] = NO_DEPS
+  /** What seals the batch in the making. */
+  #seal: EpochSeal | undefined
   /** Operations up to here are in the journal; durable in it. */
   #appended: Ticket = 0
   #durable: Ticket = 0
@@ -384,7 +387,8 @@ export class Committer implements JournalGate {
   /** Encodes whole operations until the batch is full; their facts. */
   #fillBatch(count: number): Facts[] {
     const encoder = this.#encoder
-    this.#deps = this.#options.deps?.() ?? NO_DEPS
+    this.#seal = undefined
+    this.#deps = this.#options.deps?.(isControl(this.#pending.at(0))) ?? NO_DEPS
     this.#time = this.#tick()
     encoder.begin(this.#options.author, this.#nextSeq, this.#time, this.#deps)
     const facts: Facts[] = []
@@ -395,7 +399,11 @@ export class Committer implements JournalGate {
     }
     while (facts.length < limit && encoder.count < BATCH_OPS_AIM) {
       const operation = this.#pending.at(facts.length)
-      if (facts.length > 0 && isControl(operation) !== isControl(this.#pending.at(0))) break
+      const first = this.#pending.at(0)
+      if (facts.length > 0 && isControl(operation) !== isControl(first)) break
+      if (facts.length > 0 && bringsEpoch(operation) !== bringsEpoch(first)) break
+      // before anything is placed: it may throw 'missing-key'
+      if (operation.ops.length > 0) this.#seal ??= this.#options.epoch(bringsEpoch(operation))
       const mark = encoder.mark()
       this.#encode(operation)
       if (!encoder.fits) {
@@ -442,7 +450,7 @@ export class Committer implements JournalGate {
     }
     const sealed = sealFacts(encodeFacts(facts, { author, seq }), seq, this.#options, random)
     const isControlBatch = isControl(this.#pending.at(0))
-    const { epochId, opKey, controlKey } = this.#options.epoch()
+    const { epochId, opKey, controlKey } = must(this.#seal, 'ops without an epoch')
     const block = sealBatch(this.#encoder.finish(), { vaultId, author, seq }, {
       epochId,
       opKey: isControlBatch ? controlKey : opKey,
@@ -476,6 +484,11 @@ export class Committer implements JournalGate {
       time: { ...this.#time },
     }
   }
+}
+
+/** Such a batch is sealed for all who must learn of the epoch. */
+function bringsEpoch({ ops }: UserOperation): boolean {
+  return ops.some((op) => op.kind === 'control' && op.control === CONTROL_NUMBERS.epoch)
 }
 
 /** Control ops stand in batches of their own. */

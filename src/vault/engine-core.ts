@@ -19,6 +19,7 @@ import type { ApplierOptions, FoldMembers } from './applier.ts'
 import { CHECKPOINT_CHANGES, Checkpointer } from './checkpoint.ts'
 import type { StateIndex } from './checkpoint.ts'
 import { Committer } from './committer.ts'
+import { ControlAhead } from './control-ahead.ts'
 import type { ContentStore } from './content.ts'
 import { History } from './history.ts'
 import { Incoming } from './incoming.ts'
@@ -200,6 +201,14 @@ export class EngineCore {
     return this.applier.members
   }
 
+  /**
+   * Members as all control batches here say, those included that cannot be applied yet: for whom to
+   * talk to, and under which topic. A blind device applies no data, so nothing behind it either.
+   */
+  get membersAhead(): MembersView {
+    return this.replica?.ahead.members ?? this.applier.members
+  }
+
   /** False when this device's changes count for nothing, or its lattice is too old to make any. */
   get mayWrite(): boolean {
     const { isHalted, isOwnForked, isBroken } = this.replica ?? {}
@@ -289,10 +298,10 @@ export class EngineCore {
     const own = this.store.meta.authors.get(author)
     const committer = new Committer({
       journal, content, clock, random, vaultId, author, localKey,
-      epoch: () => keys.current(() => this.#incoming?.epochs() ?? []),
+      epoch: (announces) => keys.current(() => this.#incoming?.epochs() ?? [], announces),
       nextSeq: own?.length ?? 0,
       lastTime: { ms: own?.ms ?? 0, counter: own?.counter ?? 0 },
-      deps: () => this.applier.deps(),
+      deps: (isControl) => this.applier.deps(isControl),
       effective: (seq, batch) => this.applier.effectiveTime({ author, seq }, batch),
       placed: (batch, position) => {
         this.announcer?.placed(batch.seq, batch.ops)
@@ -323,10 +332,12 @@ export class EngineCore {
   #makeReplica(logs: LogPort): Replica {
     const { journal, keys, knowsControl = () => true } = this.#options
     const { store, applier, committer, checkpointer } = this
-    const incoming = new Incoming({ store, logs, applier, journal, keys, knowsControl })
+    const { foldMembers = () => EVERYONE } = this.#options
+    const ahead = new ControlAhead({ store, logs, applier, keys, foldMembers })
+    const incoming = new Incoming({ store, logs, applier, ahead, journal, keys, knowsControl })
     this.#incoming = incoming
     return new Replica({
-      ...this.#options, logs, applier, incoming, committer, checkpointer,
+      ...this.#options, logs, applier, incoming, ahead, committer, checkpointer,
       refold: () => this.#refold(),
     })
   }

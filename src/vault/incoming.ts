@@ -7,6 +7,7 @@ import type { Store } from '../state/store.ts'
 import { equalBytes, toHex } from '../util/bytes.ts'
 import { isLatticeError } from '../util/errors.ts'
 import type { Applier, BatchPlace } from './applier.ts'
+import type { ControlAhead } from './control-ahead.ts'
 import { blockOf, openBlock, treeHashOf } from './journal-batch.ts'
 import type { JournalKeys } from './journal-batch.ts'
 import type { JournalPort, JournalPosition, LogPort, MembersView } from './ports.ts'
@@ -17,7 +18,7 @@ export interface Waiting extends BatchPlace {
     | 'dep' // a batch that is not applied yet: `on`, `length`
     | 'key' // of the epoch
     | 'fork' // the log of `on` is not the one that was applied up to `length`
-    | 'needs-newer' // a critical op that this lattice does not know: nothing more is applied
+    | 'needs-newer' // a critical op that this lattice does not know: nothing more of its author
     | 'local' // a local operation that waits for content
     | 'disk' // the journal cannot be written
   on?: AuthorId
@@ -37,6 +38,7 @@ export interface IncomingOptions {
   applier: Applier
   journal: Pick<JournalPort, 'read'>
   keys: JournalKeys
+  ahead: Pick<ControlAhead, 'members'>
   /** Whether this lattice knows the control op of that number. */
   knowsControl: (control: number) => boolean
 }
@@ -121,10 +123,12 @@ export class Incoming {
     return treeHash ?? logs.treeHash(author, length)
   }
 
-  /** Sealed under an epoch that comes before one under which something is sealed that it saw. */
+  /** Data sealed under an epoch that comes before one under which something is sealed that it saw.
+   *  Control ops may be for some who have the keys of older ones alone. */
   #isStale(place: BatchPlace, block: Uint8Array, batch: Batch): boolean {
     const epoch = envelopeEpoch(block)
-    const isStale = this.#seenEpochs(place, batch).some((other) => (
+    const isControl = batch.ops[0]?.kind === 'control'
+    const isStale = !isControl && this.#seenEpochs(place, batch).some((other) => (
       !equalBytes(other, epoch) && this.#members.precedes(epoch, other)
     ))
     this.#epochs.set(place.author, { seq: place.seq, epoch })
@@ -156,8 +160,10 @@ export class Incoming {
     }
   }
 
+  /** A senior may have removed its author since, or declared it void: it counts for nothing. */
   #isBeyondUs({ author, seq }: BatchPlace, ops: readonly Op[]): boolean {
     return ops.some((op) => this.#isUnknown(op)) && this.#members.mayRequire(author, seq)
+      && this.#options.ahead.members.mayRequire(author, seq)
   }
 
   #isUnknown(op: Op): boolean {

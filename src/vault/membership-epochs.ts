@@ -53,7 +53,8 @@ export function mintEpoch(
   members: Members, keys: VaultKeys, recipients: readonly Recipient[], random: Random,
 ): { op: EpochOp; keys: EpochKeys } {
   const child = newKeys(random)
-  const parents = [...members.epochHeads(), ...fallenHeads(members)]
+  const parents = [...members.epochHeads(), ...members.strandedEpochs(), ...fallenHeads(members)]
+    .filter((epoch, i, all) => all.indexOf(epoch) === i)
     .map(({ epochId }) => findEpoch(keys, idBytes(epochId)))
     .filter((epoch) => epoch !== undefined && !isBlind(epoch)) as EpochKeys[]
   if (parents.length === 0) {

@@ -207,14 +207,17 @@ export interface EpochSeal {
 
 /** The keys that this device has. They stay the port's. */
 export interface KeyPort {
-  /** The epoch that seals now. Asked for each batch. `floor`: epochs of what it depends on; the
-   *  batch is void if it is sealed under one before them. Throws 'missing-key'. */
-  current(floor: () => readonly Uint8Array[]): EpochSeal
+  /** The epoch that seals now. Asked for each batch. `floor`: epochs of what it depends on; a data
+   *  batch is void if it is sealed under one before them. `announces`: it brings a new epoch, and
+   *  every member must be able to open it. Throws 'missing-key'. */
+  current(floor: () => readonly Uint8Array[], announces?: boolean): EpochSeal
   /** Undefined when the key is not there (yet). */
   opKey(epochId: Uint8Array): Uint8Array | undefined
   controlKey(epochId: Uint8Array): Uint8Array | undefined
   /** Other members, or other epochs: takes what is boxed to this device. At opening, too. */
   learn?(members: MembersView): void
+  /** Resolves when what was learnt so far is stored where the next start finds it. */
+  kept?(): Promise<void>
 }
 
 /** What the control ops that are applied say, all of them together. Immutable. */

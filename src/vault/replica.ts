@@ -15,11 +15,13 @@ import type { Applier, BatchPlace, RemoteBatch } from './applier.ts'
 import { CHECKPOINT_CHANGES } from './checkpoint.ts'
 import type { Checkpointer, StateIndex } from './checkpoint.ts'
 import type { Committer } from './committer.ts'
+import type { ControlAhead } from './control-ahead.ts'
 import type { Incoming, Judged, Waiting } from './incoming.ts'
 import { remoteParts, sealFacts } from './journal-batch.ts'
 import type { JournalKeys } from './journal-batch.ts'
 import { JOURNAL_REMOTE_BATCH } from './ports.ts'
 import type { Clock, JournalPort, LogPort, Random, Timer } from './ports.ts'
+import { isLatticeError } from '../util/errors.ts'
 
 /** Work at one go, in milliseconds and in ops, before others run. */
 const SLICE_MS = 1
@@ -34,6 +36,7 @@ export interface ReplicaOptions {
   journal: JournalPort
   applier: Applier
   incoming: Incoming
+  ahead: ControlAhead
   committer: Committer
   checkpointer: Pick<Checkpointer, 'touch' | 'run'>
   /** Brings applied control ops into effect, now that nothing local is unplaced. True if any. */
@@ -52,8 +55,6 @@ export class Replica {
   #running: Promise<void> | undefined
   #again = false
   #isClosed = false
-  /** A critical op that is not known: nothing more is applied. */
-  #isHalted = false
   /** A batch is applied, or was applied by half: then only a restart brings a state that holds. */
   #isHalfway = false
   /** The own log has gone another way than the journal. */
@@ -71,8 +72,15 @@ export class Replica {
     return [...this.#parked.values()]
   }
 
+  /** What control batches say that cannot be applied yet. */
+  get ahead(): ControlAhead {
+    return this.#options.ahead
+  }
+
+  /** A critical op that is not known waits, and all that depends on it: nothing may be written. */
   get isHalted(): boolean {
-    return this.#isHalted
+    for (const waiting of this.#parked.values()) if (waiting.for === 'needs-newer') return true
+    return false
   }
 
   /** Applying a batch has failed halfway: nothing may be stored, or built on it, any more. */
@@ -120,7 +128,7 @@ export class Replica {
   }
 
   async #applyAll(): Promise<void> {
-    const { journal, pause } = this.#options
+    const { ahead, journal, pause } = this.#options
     this.#sliceBeginMs = this.#options.clock.nowMs()
     do {
       this.#again = false
@@ -134,6 +142,7 @@ export class Replica {
         }
       }
       if (applied > 0) await journal.flush()
+      if (!this.#isClosed && await ahead.look(this.#parked.values())) this.#again = true
       if (this.#again) await pause()
     } while (this.#again && !this.#isClosed)
   }
@@ -143,7 +152,7 @@ export class Replica {
     const { applier, logs, incoming, keys } = this.#options
     const isOwn = author === keys.author
     let count = 0
-    for (; !this.#isClosed && !this.#isHalted && !this.#isHalfway; count++) {
+    for (; !this.#isClosed && !this.#isHalfway; count++) {
       const seq = applier.length(author)
       if (logs.length(author) <= seq || (isOwn && this.#isOwnForked)) break
       const place = { author, seq }
@@ -190,18 +199,27 @@ export class Replica {
 
   #park(waiting: Waiting): false {
     this.#parked.set(waiting.author, waiting)
-    if (waiting.for === 'needs-newer') this.#isHalted = true
     return false
   }
 
   #isPlaced({ author, seq }: BatchPlace): boolean {
     const { committer, keys } = this.#options
     if (author !== keys.author) {
-      if (!committer.placeAll()) return false
+      if (!this.#placeLocal()) return false
       this.#refold()
       return true
     }
     return committer.queued === 0 && committer.nextSeq === seq
+  }
+
+  /** What a device has queued that was made blind meanwhile has no key: it stays queued. */
+  #placeLocal(): boolean {
+    try {
+      return this.#options.committer.placeAll()
+    } catch (error) {
+      if (!isLatticeError(error, 'missing-key')) throw error
+      return false
+    }
   }
 
   #apply(place: BatchPlace, block: Uint8Array, treeHash: Uint8Array, judged: Judged): void {

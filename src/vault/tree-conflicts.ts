@@ -144,7 +144,7 @@ export class TreeConflicts {
     const record = nodeOf(this.#store, shown.node)
     const { kind, sizeBytes } = record
     const winner = shown.name === name
-    const origin = shown.kind === 'main' && record.heads.length < 2
+    const origin = shown.kind === 'main' && record.contents.length < 2
       ? linkIn(record, shown).pos : must(record.winner, 'a variant without content').ref
     return { name: shown.name, ino: record.ino as Ino, kind, sizeBytes, origin, winner }
   }

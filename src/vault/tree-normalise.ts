@@ -142,7 +142,7 @@ export function nodesWithVariants(store: Store, group: GroupRecord): NodeRecord[
   for (const { node, link } of group.claims) {
     if (kindOfId(node) !== KIND_FILE) continue
     const record = nodeOf(store, node)
-    if (record.heads.length < 2) continue
+    if (record.contents.length < 2) continue
     let first: string | undefined
     for (const one of record.links) {
       if (one.wanted && (first === undefined || one.link < first)) first = one.link

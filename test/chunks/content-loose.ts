@@ -8,8 +8,9 @@ import { isLatticeError } from '../../src/util/errors.ts'
 import { JOURNAL_LOOSE, JOURNAL_START } from '../../src/vault/ports.ts'
 import { SimDisk } from '../support/sim-disk.ts'
 import { bytesOf, keys, randomOf } from './content.helper.ts'
+import { testSeed } from '../support/seed.ts'
 
-const seed = Number(process.env['SEED'] ?? Math.floor(Math.random() * 1e9))
+const seed = testSeed()
 t.comment(`SEED=${seed}`)
 
 const options = {

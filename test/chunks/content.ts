@@ -9,8 +9,9 @@ import {
 import type { Bench } from './content.helper.ts'
 import { executePieces } from '../../src/chunks/read-plan.ts'
 import { isLatticeError } from '../../src/util/errors.ts'
+import { testSeed } from '../support/seed.ts'
 
-const seed = Number(process.env['SEED'] ?? Math.floor(Math.random() * 1e9))
+const seed = testSeed()
 t.comment(`SEED=${seed}`)
 
 function equal(a: Uint8Array, b: Uint8Array): boolean {

@@ -16,8 +16,9 @@ import { readTree, rewrite, runAsync, runNow } from '../../src/chunks/manifest-t
 import type { NodeWanted, Rewritten, Tree } from '../../src/chunks/manifest-tree.ts'
 import { Working } from '../../src/chunks/working-content.ts'
 import { isLatticeError } from '../../src/util/errors.ts'
+import { testSeed } from '../support/seed.ts'
 
-const seed = Number(process.env['SEED'] ?? Math.floor(Math.random() * 1e9))
+const seed = testSeed()
 t.comment(`SEED=${seed}`)
 
 function randomOf(start: number) {

@@ -17,8 +17,9 @@ import {
 } from './content.helper.ts'
 import type { Bench } from './content.helper.ts'
 import { fileOf } from './pack-kill.helper.ts'
+import { testSeed } from '../support/seed.ts'
 
-const seed = Number(process.env['SEED'] ?? Math.floor(Math.random() * 1e9))
+const seed = testSeed()
 t.comment(`SEED=${seed}`)
 
 type File = { content: Content; bytes: Uint8Array }

@@ -17,8 +17,9 @@ import { ModelPosix, type ModelFile } from './model-posix.helper.ts'
 import { O_APPEND, O_CREAT, O_EXCL, O_RDWR, O_TRUNC, PosixError } from './posix.helper.ts'
 import { readFile, type Posix } from './posix.helper.ts'
 import { VaultPlace, type RealVault } from './real-vault.helper.ts'
+import { testSeed } from '../support/seed.ts'
 
-const SEED = Number(process.env.SEED ?? Date.now() % 1_000_000)
+const SEED = testSeed()
 const ROUNDS = Number(process.env.ROUNDS ?? 4)
 const STEPS = 250
 

@@ -6,8 +6,9 @@ import t from 'tap'
 import { sessionAddon } from '../../src/fuse/addon.ts'
 import { FakeKernel, OP, attrAt, body } from './support/fake-kernel.ts'
 import { MemoryFs } from './support/memory-fs.ts'
+import { testSeed } from '../support/seed.ts'
 
-const SEED = Number(process.env['SEED'] ?? Date.now() % 1_000_000)
+const SEED = testSeed()
 const PIECE_BYTES = 1 << 20
 const PIECES = 24
 const FILES = 8

@@ -13,8 +13,9 @@ import { compressChunk } from '../../src/chunks/compress.ts'
 import { sessionAddon } from '../../src/fuse/addon.ts'
 import { FakeKernel, OP, attrAt, body } from './support/fake-kernel.ts'
 import { MemoryFs } from './support/memory-fs.ts'
+import { testSeed } from '../support/seed.ts'
 
-const SEED = Number(process.env['SEED'] ?? Date.now() % 1_000_000)
+const SEED = testSeed()
 const CHUNK_BYTES = 100_000
 const CHUNKS = 8
 /** Reads so far apart are not taken for a sequence. */

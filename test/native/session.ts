@@ -8,8 +8,9 @@ import t, { type Test } from 'tap'
 import { sessionAddon } from '../../src/fuse/addon.ts'
 import { FakeKernel, OP, attrAt, body } from './support/fake-kernel.ts'
 import { MemoryFs, type MemoryFsOptions } from './support/memory-fs.ts'
+import { testSeed } from '../support/seed.ts'
 
-const SEED = Number(process.env['SEED'] ?? Date.now() % 1_000_000)
+const SEED = testSeed()
 const EINTR = 4
 const EIO = 5
 const EINVAL = 22

@@ -169,7 +169,7 @@ export class Actor {
       this.host.calls.rename(parent, name, newParent, newName)
       listings[0]?.delete(name)
       listings[1]?.set(newName, shown)
-    }, [], killed.filter((token) => token !== carried))
+    }, [], killed.filter((token) => token !== carried), [carried])
     this.#mustShow(newParent, newName, source.ino)
     promise(
       this.lookup(parent, name) === undefined || (parent === newParent && name === newName),
@@ -241,10 +241,11 @@ export class Actor {
   /** Runs a call; `change` also tells what it should have done to the listings of `parents`. */
   #checked<T>(
     parents: Ino[], change: (listings: Listing[]) => T, made: string[], killed: string[],
+    carried: string[] = [],
   ): T {
     if (!this.checksListings) {
       const result = change([])
-      this.#mean(made, killed)
+      this.#mean(made, killed, undefined, carried)
       return result
     }
     const before = parents.map((parent, i) => (
@@ -254,7 +255,7 @@ export class Actor {
     const above = this.#ancestors(parents[0] as Ino)
     const result = change(before as Listing[])
     this.#forgetDead(above, before as Listing[], parents)
-    this.#mean(made, killed)
+    this.#mean(made, killed, undefined, carried)
     parents.forEach((parent, i) => {
       const wanted = plain(before[i] as Listing)
       const found = plain(this.#listing(parent))
@@ -310,7 +311,7 @@ export class Actor {
   }
 
   /** `sealed`: the content whose put comes later where contents are sealed. */
-  #mean(made: string[], killed: string[], sealed?: string): void {
+  #mean(made: string[], killed: string[], sealed?: string, carried: string[] = []): void {
     const operations = this.host.takeOperations()
     this.#ledger.add({
       device: this.host.index,
@@ -318,6 +319,7 @@ export class Actor {
       awaits: operations.length === 0 ? sealed : undefined,
       made: made.filter(isTracked),
       killed: killed.filter(isTracked),
+      instead: [...made, ...carried].filter(isTracked),
     })
   }
 

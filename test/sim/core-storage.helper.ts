@@ -51,7 +51,8 @@ export class CoreStorage implements Storage {
     seal: (plain: Uint8Array, author: AuthorId, seq: number): Uint8Array => {
       const nonce = this.#random.bytes(NONCE_BYTES)
       if (plain.length > 200_000 || this.#random.chance(0.05)) return Uint8Array.from(plain)
-      return sealBatch(plain, { vaultId: VAULT_ID, author, seq }, { ...this.keys.current(), nonce })
+      const seal = this.keys.current(() => [])
+      return sealBatch(plain, { vaultId: VAULT_ID, author, seq }, { ...seal, nonce })
     },
   }
 

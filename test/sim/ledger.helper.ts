@@ -13,6 +13,8 @@ export interface Intent {
   awaits: string | undefined
   made: string[]
   killed: string[]
+  /** What stands in the place of what was replaced: what was made, or moved there. */
+  instead: string[]
 }
 
 export class Ledger {
@@ -69,9 +71,9 @@ export class Ledger {
   }
 
   /**
-   * Tokens that must be visible. What was meant in batches that do not count is in vain. What was
-   * replaced in vain may have been replaced for good by whoever went on from there: not asked for
-   * here, the naive model decides.
+   * Tokens that must be visible. What was meant in batches that do not count is in vain: what it
+   * made need not be there, and what it ended must be there again, unless somebody who counts went
+   * on from there, and ended what stood in its place.
    */
   expected(counts: (author: AuthorId, seq: number) => boolean): Set<string> {
     const isVain = ({ operations }: Intent): boolean => operations.some(({ refs: [ref] }) => (
@@ -81,7 +83,22 @@ export class Ledger {
     for (const intent of this.#intents) {
       if (!isVain(intent)) for (const token of intent.made) made.add(token)
     }
-    for (const intent of this.#intents) for (const token of intent.killed) made.delete(token)
+    const enders = new Map<string, Intent[]>()
+    for (const intent of this.#intents) {
+      for (const token of intent.killed) enders.set(token, [...enders.get(token) ?? [], intent])
+    }
+    const asked = new Map<string, boolean>()
+    const isEnded = (token: string): boolean => {
+      const known = asked.get(token)
+      if (known !== undefined) return known
+      asked.set(token, false) // nobody ends what he puts in its place
+      const is = (enders.get(token) ?? []).some((intent) => (
+        !isVain(intent) || intent.instead.some(isEnded)
+      ))
+      asked.set(token, is)
+      return is
+    }
+    for (const token of made) if (isEnded(token)) made.delete(token)
     return made
   }
 

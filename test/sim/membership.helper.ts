@@ -90,7 +90,9 @@ export function noteOutcasts(world: World): void {
 export async function mintWhereNeeded(world: World): Promise<void> {
   for (const { engine, author, index } of world.devices) {
     if (!(engine instanceof CoreEngine) || !engine.mayWrite) continue
-    const { reasons, minter } = engine.members.members.rotation()
+    const { reasons, minter } = engine.members.members.rotation(undefined, (hex) => (
+      world.epochs.get(hex)?.holders.has(author) === true
+    ))
     if (reasons.length === 0 || minter !== author) continue
     world.trace.note(`d${index} mints: ${reasons.join()}`)
     await engine.control([controlOp(rotation(world, engine, undefined, world.random))])
@@ -149,7 +151,10 @@ function rotation(
   }))
   boxes.push({ boxKey: fixedKey('public recovery box'), box: new Uint8Array(FULL_BOX_BYTES) })
   boxes.sort((a, b) => Buffer.compare(a.boxKey, b.boxKey))
-  const parents = members.epochHeads().map(({ epochId }) => ({
+  const heads = [...members.epochHeads(), ...members.strandedEpochs().filter(({ epochId }) => (
+    world.epochs.get(epochId)?.holders.has(engine.author) === true
+  ))]
+  const parents = heads.map(({ epochId }) => ({
     epochId: Buffer.from(epochId, 'hex'),
     chain: new Uint8Array(CHAIN_ENTRY_BYTES),
     controlChain: new Uint8Array(CHAIN_ENTRY_BYTES),
@@ -161,7 +166,7 @@ function rotation(
   }
   world.epochs.add(
     epochIdOf(encodeControl(op)), label, holders.map(({ device }) => device),
-    members.epochHeads().map(({ epochId }) => epochId),
+    heads.map(({ epochId }) => epochId),
   )
   return op
 }

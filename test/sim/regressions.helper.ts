@@ -14,4 +14,10 @@ export const REGRESSIONS: readonly Regression[] = [
   { seed: 38, profile: 'rules', note: 'conflict copies followed a new link elsewhere' },
   { seed: 87, profile: 'rules', note: 'the last entry of a removed directory freed its name' },
   { seed: 201, profile: 'rules', note: 'a conflict copy stayed in the directory its file left' },
+  { seed: 60049, profile: 'members', note: 'sealed under a senior epoch that knew of no removal' },
+  { seed: 400545, profile: 'members', note: 'the same, by who had heard of both' },
+  { seed: 401153, profile: 'members', note: 'the same, by the senior himself' },
+  { seed: 100110, profile: 'members', note: 'a removed admin had an epoch, and a member no keys' },
+  { seed: 200084, profile: 'members', note: 'a cut normalisation hid a content for good' },
+  { seed: 400169, profile: 'members', note: 'an old handle wrote onto a content that is cut' },
 ]

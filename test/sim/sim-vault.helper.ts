@@ -162,19 +162,24 @@ export class SimKeys implements CoreKeys {
   readonly author: AuthorId
   readonly localKey: Uint8Array
   readonly #epochs: SimEpochs
-  readonly #known = new Set<string>()
-  #current: SimEpoch
+  readonly #current: SimEpoch
+  #members: Members | undefined
 
   constructor(index: number, epochs: SimEpochs, first: string) {
     this.author = directAuthor(index)
     this.localKey = fixedKey(`local ${index}`)
     this.#epochs = epochs
-    this.#known.add(first)
     this.#current = this.#mine(first) as SimEpoch
   }
 
-  current(): EpochSeal {
-    return this.#current
+  current(floor: () => readonly Uint8Array[], announces = false): EpochSeal {
+    const members = this.#members
+    if (members === undefined) return this.#current
+    const isMine = (hex: string): boolean => this.#mine(hex) !== undefined
+    const id = (announces ? members.toAnnounceUnder(isMine) : undefined)
+      ?? members.toSealUnder(isMine, floor().map((one) => toHex(one)))
+    if (id === undefined) throw new LatticeError('missing-key', 'no key may seal this')
+    return this.#mine(id) as SimEpoch
   }
 
   opKey(epochId: Uint8Array): Uint8Array | undefined {
@@ -188,9 +193,7 @@ export class SimKeys implements CoreKeys {
   learn(view: MembersView): void {
     const { members } = view as SimMembers
     if (members === undefined || !members.hasGenesis) return
-    for (const { epochId } of members.epochs()) this.#known.add(epochId)
-    const sealing = members.toSealUnder((hex) => this.#mine(hex) !== undefined, [this.#current.hex])
-    this.#current = (sealing === undefined ? undefined : this.#mine(sealing)) ?? this.#current
+    this.#members = members
   }
 
   /** Blocks name epochs before their ops are known: a key is there once the device has it. */

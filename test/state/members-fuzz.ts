@@ -192,7 +192,7 @@ function nameOf({ author, seq, index }: ControlRecord['ref']): string {
 }
 
 /** Seeds that once failed. */
-const REGRESSIONS = [1123696012, 98682642, 701326396, 1240520972]
+const REGRESSIONS = [1123696012, 98682642, 701326396, 1240520972, 91133]
 
 t.setTimeout(600_000)
 

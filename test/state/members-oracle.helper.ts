@@ -271,9 +271,11 @@ class World {
       case 'readmit': return this.#mayReadmit(record, seat)
       case 'policy':
         if (op.policy === 'rules') return op.version > 0
-        return !this.words.some(({ key, lineage }) => (
+        // what a junior introduced is in nobody's way, even if an earlier guess had it first
+        return !this.words.some(({ key, lineage, via }) => (
           key === hex(op.signKey) &&
-          lineage.join() !== [...seat.path, record.ref.seq, record.ref.index].join()
+          lineage.join() !== [...seat.path, record.ref.seq, record.ref.index].join() &&
+          (via === undefined || this.#earlier(record, seat).includes(via))
         ))
     }
   }

@@ -317,20 +317,32 @@ type Names = (op: Op) => readonly OpRef[]
 
 /**
  * What `by` reaches in one register: the members of it that it names, and through cut ones what
- * those name. `names` gives the refs of an op in that register.
+ * those name. `names` gives the refs of an op in that register; of a cut put: what its author saw.
  */
 function reach(by: PlacedOp, members: Map<string, PlacedOp>, names: Names): Set<PlacedOp> {
   const found = new Set<PlacedOp>()
   const todo = [by]
   for (const one of todo) {
-    for (const ref of names(one.op)) {
-      const named = members.get(`${ref.author}${ref.seq}.${ref.index}`)
+    const all = names(one.op).map((ref) => members.get(`${ref.author}${ref.seq}.${ref.index}`))
+    for (const named of one === by ? all : onlyWatched(one, all)) {
       if (named === undefined || found.has(named)) continue
       found.add(named)
       if (isCut(named)) todo.push(named)
     }
   }
   return found
+}
+
+/** Of what a cut put names: the contents that it repeats, else the greatest and what equals it. */
+function onlyWatched(
+  { op }: PlacedOp, named: readonly (PlacedOp | undefined)[],
+): readonly (PlacedOp | undefined)[] {
+  if (op.kind !== 'put') return named
+  const puts = named.filter((one) => one !== undefined && (isValid(one) || isCut(one)))
+    .map((one) => one as PlacedOp).toSorted(compareOps)
+  const text = (one: PlacedOp) => (one.op.kind === 'put' ? contentText(one.op) : undefined)
+  const repeated = puts.filter((one) => text(one) === contentText(op))
+  return repeated.length > 0 ? repeated : puts.filter((one) => text(one) === text(puts.at(-1)!))
 }
 
 function byName(ops: Iterable<PlacedOp>): Map<string, PlacedOp> {
@@ -387,6 +399,12 @@ function foldContent(node: ModelNode): void {
     .map((by) => ({ by, put: by.op as Op & { kind: 'put' }, covered: covered.has(by) }))
 }
 
+/** The heads that are shown: uncovered ones, if there are any. Ascending: the last one wins. */
+export function contentsOf({ heads }: ModelNode): ModelHead[] {
+  const uncovered = heads.filter((one) => !one.covered)
+  return uncovered.length > 0 ? uncovered : heads
+}
+
 function foldTouches(node: ModelNode): void {
   const gone = reached(node.ops, (op) => {
     if (op.kind === 'attr' || op.kind === 'rm') return op.prev
@@ -408,10 +426,14 @@ function changesOf(op: Op): readonly AttrChange[] {
   return [{ key: ATTR_KEY_MTIME, sec: op.mtimeSec, nsec: op.mtimeNsec }]
 }
 
-/** Each attribute: the greatest valid writer, else the greatest cut one. */
+/**
+ * Each attribute: the greatest valid writer. Of what only cut ops have made: else the greatest cut
+ * one.
+ */
 function foldAttributes(node: ModelNode): void {
+  const isMade = node.ops.some((one) => one.op.kind === 'mk' && isValid(one))
   for (const by of node.ops) {
-    if (!isValid(by) && !isCut(by)) continue
+    if (!isValid(by) && (isMade || !isCut(by))) continue
     for (const change of changesOf(by.op)) {
       const key = attrKey(change)
       const old = node.attrs.get(key)?.by

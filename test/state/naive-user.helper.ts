@@ -8,7 +8,7 @@ import type { Ids } from '../../src/ops/ids.ts'
 import type {
   AttrChange, AuthorId, Name, NodeId, NodeKind, Op, OpRef,
 } from '../../src/ops/types.ts'
-import { contentText, foldNaively } from './naive-model.helper.ts'
+import { contentText, contentsOf, foldNaively } from './naive-model.helper.ts'
 import type {
   Model, ModelBatch, ModelHead, ModelLink, ModelNode, ModelStanding, PlacedOp,
 } from './naive-model.helper.ts'
@@ -263,7 +263,7 @@ export class NaiveUser {
       if (!isVariant || head === undefined) continue
       if (!done.has(node)) {
         done.add(node)
-        const winner = node.heads.at(-1) as ModelHead
+        const winner = contentsOf(node).at(-1) as ModelHead
         const base = node.heads.map(({ by }) => refOf(by))
         this.add({ ...winner.put, ...mtimeOf(node), base })
       }
@@ -337,7 +337,7 @@ export function refOf(by: PlacedOp): OpRef {
 
 /** What a writer replaces: the winner and what equals it. */
 export function seenHeads(node: ModelNode): OpRef[] {
-  const winner = node.heads.at(-1)
+  const winner = contentsOf(node).at(-1)
   const same = contentText(winner?.put)
   return node.heads.filter(({ put }) => contentText(put) === same).map(({ by }) => refOf(by))
 }

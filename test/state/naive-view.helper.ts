@@ -6,7 +6,7 @@ import {
   KIND_DIRECTORY, KIND_FIFO, KIND_FILE, KIND_SOCKET, KIND_SYMLINK,
 } from '../../src/ops/types.ts'
 import type { AttrChange, AuthorId, LinkId, Name, NodeId, NodeKind } from '../../src/ops/types.ts'
-import { compareOps, contentText } from './naive-model.helper.ts'
+import { compareOps, contentText, contentsOf } from './naive-model.helper.ts'
 import type { Model, ModelHead, ModelLink, ModelNode, PlacedOp } from './naive-model.helper.ts'
 
 export interface ViewContext {
@@ -132,13 +132,14 @@ function itemsOf(group: ViewGroup): Item[] {
   const mains: Item[] = []
   const variants: Item[] = []
   for (const link of group.links) {
-    const { heads, kind, links } = link.node
+    const { kind, links } = link.node
     if (kind === KIND_DIRECTORY) continue
+    const contents = contentsOf(link.node)
     const by = link.pos as PlacedOp
-    mains.push({ link, by, head: heads.at(-1), isVariant: false, shown: undefined })
+    mains.push({ link, by, head: contents.at(-1), isVariant: false, shown: undefined })
     const wanted = links.filter((one) => one.wanted).map((one) => one.link)
     if (wanted.some((one) => one < link.link)) continue
-    for (const head of heads.slice(0, -1)) {
+    for (const head of contents.slice(0, -1)) {
       variants.push({ link, by: head.by, head, isVariant: true, shown: undefined })
     }
   }
@@ -251,13 +252,18 @@ export function valueText(change: AttrChange): string {
   }
 }
 
-/** Each entry by its path: what a user sees there. Bytes as latin1. `nodes`: with node ids. */
-export function viewLines(view: View, nodes = true): Map<string, string> {
+/**
+ * Each entry by its path: what a user sees there. Bytes as latin1. `nodes`: with node ids, those of
+ * a union's members too. `without`: as if these directories were no members of their unions.
+ */
+export function viewLines(
+  view: View, nodes = true, without: ReadonlySet<NodeId> = new Set(),
+): Map<string, string> {
   const lines = new Map<string, string>()
   const walk = (directory: ViewDirectory, path: string) => {
     for (const entry of directory.entries.values()) {
       const at = `${path}/${entry.name}`
-      lines.set(at, entryLine(entry, nodes))
+      lines.set(at, entryLine(entry, nodes, without))
       if (entry.directory !== undefined) walk(entry.directory, at)
     }
   }
@@ -268,9 +274,11 @@ export function viewLines(view: View, nodes = true): Map<string, string> {
 const toHex = (id: string) => Buffer.from(id, 'latin1').toString('hex')
 
 function entryLine(
-  { kind, node, of, head, isVariant, directory }: ViewEntry,
+  { kind, node, of: first, head, isVariant, directory }: ViewEntry,
   nodes: boolean,
+  without: ReadonlySet<NodeId>,
 ): string {
+  const of = directory?.members.find((one) => !without.has(one.node)) ?? first
   const id = nodes ? toHex(node) : ''
   const value = (key: string, absent: string) => {
     const change = of.attrs.get(key)?.change
@@ -286,7 +294,7 @@ function entryLine(
     `rdev ${value('6', '0')}`, `target ${value('5', '')}`, `xattrs ${xattrs.join()}`,
     kind === KIND_FILE ? `mtime ${isVariant ? own : value('3', '0.0')}` : '',
     kind === KIND_FILE ? `content ${contentText(head?.put)}` : '',
-    directory === undefined || directory.members.length < 2 ? ''
+    !nodes || directory === undefined || directory.members.length < 2 ? ''
       : `union ${directory.members.map((one) => toHex(one.node)).join()}`,
   ].join('; ')
 }

@@ -173,8 +173,20 @@ async function run(seed: number): Promise<void> {
   }
 }
 
+/** Seeds of worlds that failed once. */
+const REGRESSIONS = [
+  { seed: 1735197005, what: 'normalising took a removed directory that showed a duplicate alone' },
+]
+
 const seed = testSeed()
 const runs = Number(process.env['RUNS'] ?? 8)
+
+t.test('worlds that failed once', async (t) => {
+  for (const { seed: once, what } of REGRESSIONS) {
+    await run(once)
+    t.pass(`${once}: ${what}`)
+  }
+})
 
 t.test(`worlds in memory and LMDB, seed ${seed}`, async (t) => {
   for (let i = 0; i < runs; i++) {

@@ -1,5 +1,6 @@
-// Seeded randomness for tests: SEED in the environment replays a run, else a fresh seed is drawn;
-// the caller prints it. splitmix32, good enough to vary inputs.
+// Seeded randomness for tests: SEED in the environment, else the file's own seed (seed.ts); the
+// caller prints it. splitmix32, good enough to vary inputs.
+import { testSeed } from './seed.ts'
 
 export type TestRandom = {
   seed: number
@@ -10,11 +11,7 @@ export type TestRandom = {
 }
 
 export function testRandom(): TestRandom {
-  const fromEnvironment = Number(process.env['SEED'])
-  const seed = Number.isInteger(fromEnvironment) && process.env['SEED'] !== undefined
-    ? fromEnvironment
-    : Math.floor(Math.random() * 2 ** 31)
-  return seededRandom(seed)
+  return seededRandom(testSeed())
 }
 
 export function seededRandom(seed: number): TestRandom {

@@ -1,11 +1,8 @@
-// Seeded randomness for tests: mulberry32 behind the Random port, and the seed that a run uses
-// (SEED in the environment, else drawn and to be printed).
+// Seeded randomness for tests: mulberry32 behind the Random port; seed.ts says which seed a run
+// has.
 import type { Random } from '../../src/vault/ports.ts'
 
-export function testSeed(): number {
-  const given = process.env['SEED']
-  return given === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(given)
-}
+export { testSeed } from './seed.ts'
 
 export class SeededRandom implements Random {
   #state: number

@@ -15,6 +15,7 @@ import { BuffersTwin } from '../../src/vault/buffers-twin.ts'
 import * as port from '../../src/vault/buffers.ts'
 import type { Attr, FileBuffers, FrozenJob, Ino } from '../../src/vault/buffers.ts'
 import { FlatBuffers } from '../support/flat-buffers.ts'
+import { testSeed } from '../support/seed.ts'
 
 interface Side {
   name: string
@@ -33,7 +34,7 @@ interface Plan {
   strict: boolean
 }
 
-const SEED = Number(process.env.SEED ?? Date.now() % 1_000_000)
+const SEED = testSeed()
 
 class Rng {
   #state: number

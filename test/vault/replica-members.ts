@@ -9,6 +9,7 @@ import { EngineKeys } from '../../src/daemon/engine-keys.ts'
 import type { EngineCoreOptions } from '../../src/vault/engine-core.ts'
 import { createVaultKeys, authorOf, genesisOf } from '../../src/vault/create.ts'
 import { genesisOp } from '../../src/vault/genesis.ts'
+import type { Role } from '../../src/ops/control-types.ts'
 import type { VaultMembers } from '../../src/vault/members-view.ts'
 import { knowsControl, vaultMembers } from '../../src/vault/members-view.ts'
 import { Membership } from '../../src/vault/membership.ts'
@@ -16,15 +17,15 @@ import type { MembershipOps } from '../../src/vault/membership.ts'
 import { Device, heal } from './cores.helper.ts'
 
 /** Keys of its own, and of the vault what pairing hands over. */
-function guestKeys(founder: VaultKeys): VaultKeys {
+function guestKeys(founder: VaultKeys, isBlind = false): VaultKeys {
   const keys = newVaultKeys('guest')
   const { vaultId, idKey, cutKey, recoveryBoxKey, recoverySignKey } = founder
   Object.assign(keys, { vaultId, idKey, cutKey, recoveryBoxKey, recoverySignKey })
   const first = founder.epochs[0]!
   const known = newEpochKeys(first.epochId)
-  for (const field of ['epochKey', 'historyKey', 'controlKey', 'topicKey'] as const) {
-    known[field].set(first[field])
-  }
+  const full = ['epochKey', 'historyKey', 'controlKey', 'topicKey'] as const
+  for (const field of full) known[field].set(first[field])
+  for (const field of isBlind ? full.slice(0, 2) : []) known[field].fill(0)
   keys.epochs.push(known)
   return keys
 }
@@ -32,6 +33,8 @@ function guestKeys(founder: VaultKeys): VaultKeys {
 class Member extends Device {
   readonly vault: VaultKeys
   engineKeys: EngineKeys
+  /** How often keys were to be stored before they are used. */
+  kept = 0
 
   constructor(vault: VaultKeys, seed: number) {
     super('?', seed, authorOf(vault))
@@ -51,7 +54,7 @@ class Member extends Device {
     this.engineKeys = new EngineKeys(this.vault)
     return {
       ...super.options(),
-      keys: this.engineKeys.coreKeys,
+      keys: { ...this.engineKeys.coreKeys, kept: async () => void this.kept++ },
       foldMembers: vaultMembers(this.vault.vaultId),
       knowsControl,
     }
@@ -88,11 +91,13 @@ async function founder(seed: number): Promise<Member> {
   return a
 }
 
-async function added(by: Member, seed: number, label: string): Promise<Member> {
+async function added(
+  by: Member, seed: number, label: string, role: Role = 'writer',
+): Promise<Member> {
   const b = await Member.open(guestKeys(by.vault), seed)
   const { author: device, boxKey } = b
   t.equal(b.core.mayWrite, false, 'not a member yet')
-  await by.carryOut(by.membership.add({ device, boxKey, role: 'writer', label }))
+  await by.carryOut(by.membership.add({ device, boxKey, role, label }))
   b.logs.pull(by.logs)
   await b.core.pump()
   t.equal(b.core.mayWrite, true)
@@ -165,3 +170,72 @@ t.test('removed: what it did beyond counts nowhere, ' +
   t.same(paths(b), ['/known'], 'its own secret work counts for nothing here either')
   t.equal(await a.stateHash(), await c.stateHash())
 })
+
+t.test('added while an epoch was minted elsewhere: the joint one is heard of past what waits',
+  async (t) => {
+  const a = await founder(8)
+  const b = await added(a, 9, 'phone', 'admin')
+  await heal([a, b])
+  await b.carryOut(b.membership.rotate())
+  b.save('/under the epoch of b', 'b')
+  const c = await added(a, 10, 'tablet')
+  await heal([a, b, c])
+  t.match(c.core.waiting(), [{ author: b.author, for: 'key' }], 'nobody boxed it to c')
+  await a.carryOut(a.membership.rotate())
+  await heal([a, b, c])
+  t.same(c.core.waiting(), [])
+  t.same(c.list(), a.list())
+  t.equal(c.list().length, 1)
+  t.equal(await c.stateHash(), await a.stateHash())
+  t.ok(c.kept > 0, 'keys that came early were stored before they were used')
+})
+
+t.test('a blind device hears of members and epochs past data that it cannot open', async (t) => {
+  const a = await founder(11)
+  a.save('/before', 'a')
+  const b = await Member.open(guestKeys(a.vault, true), 12)
+  const { author: device, boxKey } = b
+  await a.carryOut(a.membership.add({ device, boxKey, role: 'blind', label: 'store' }))
+  a.save('/data', 'a')
+  const c = await added(a, 13, 'tablet')
+  a.save('/more data', 'a')
+  await a.carryOut(a.membership.rotate())
+  await heal([a, b, c])
+  t.match(b.core.waiting()[0], { author: a.author, for: 'key' })
+  t.same(b.list(), [])
+  t.equal(b.epochs(), 2)
+  const members = (b.core.membersAhead as VaultMembers).members
+  t.equal(members.get(c.author)?.role, 'writer')
+  t.equal(members.get(b.author)?.role, 'blind')
+  t.equal(members.currentEpoch(), (a.core.members as VaultMembers).members.currentEpoch())
+  await b.core.close()
+  b.disk = b.disk.reboot()
+  await b.start()
+  await b.core.pump()
+  t.equal((b.core.membersAhead as VaultMembers).members.get(c.author)?.role, 'writer')
+})
+
+t.test('an op that needs a newer lattice stops nobody for ever: its author can be removed',
+  async (t) => {
+    const a = await founder(14)
+    const b = await added(a, 15, 'phone', 'admin')
+    const c = await added(a, 16, 'tablet')
+    await heal([a, b, c])
+    const length = a.core.applier.length(b.author)
+    const body = new Uint8Array(3)
+    await b.core.control([{ kind: 'control', control: 30, critical: true, body }])
+    await heal([a, b, c])
+    for (const one of [a, c]) {
+      t.match(one.core.waiting(), [{ author: b.author, for: 'needs-newer' }])
+      t.equal(one.core.mayWrite, false)
+    }
+    const treeHash = (await a.logs.treeHash(b.author, length)) ?? new Uint8Array(32)
+    await a.carryOut(a.membership.remove(b.author, [{ log: b.author, length, treeHash }]))
+    await heal([a, b, c])
+    for (const one of [a, c]) {
+      t.same(one.core.waiting(), [])
+      t.equal(one.core.mayWrite, true)
+      t.equal(one.core.applier.length(b.author), length + 1, 'applied, and void')
+    }
+    t.equal(await a.stateHash(), await c.stateHash())
+  })

@@ -295,6 +295,34 @@ export const FOLD_CASES: FoldCase[] = [
       script.sync()
       script.cut(2, 0)
     } },
+  { what: 'normalised by a device that is cut off, and replaced by another: the other content too',
+    play: (script) => {
+      apart([file('/f', 'old')], write('/f', 'one'), write('/f', 'two'))(script)
+      script.do(2, rename('/f', '/g'))
+      script.sync()
+      script.do(1, write('/g', 'new'))
+      script.sync()
+      script.cut(2, 0)
+    } },
+  { what: 'normalised by a device that is cut off, and removed by another: the other content stays',
+    play: (script) => {
+      apart([file('/f', 'old')], write('/f', 'one'), write('/f', 'two'))(script)
+      script.do(2, rename('/f', '/g'))
+      script.sync()
+      script.do(1, remove('/g'))
+      script.sync()
+      script.cut(2, 0)
+    } },
+  { what: 'a content that a removal has covered is shown no more beside one that it had not seen',
+    play: (script) => {
+      script.do(0, file('/f', 'old'))
+      script.sync()
+      script.do(1, write('/f', 'unseen'))
+      script.do(0, write('/f', 'seen and removed'))
+      script.users[2]!.receive(script.users[0]!.batches.at(-1)!)
+      script.do(2, remove('/f'))
+      script.sync()
+    } },
   { what: 'normalised by two devices: one derived file', play: (script) => {
     apart([file('/f', 'old')], write('/f', 'one'), write('/f', 'two'))(script)
     script.do(0, rename('/f', '/g'))
@@ -388,6 +416,15 @@ export const FOLD_CASES: FoldCase[] = [
     script.do(1, write('/f', 'cut'))
     script.sync()
     script.do(2, write('/f', 'new'))
+    script.sync()
+    script.cut(1, 0)
+  } },
+  { what: 'cut: attributes of what others made are not set', play: (script) => {
+    const value = bytes('cut')
+    script.do(0, file('/f', 'kept'))
+    script.sync()
+    script.do(1, (user) => user.setAttr(at(user), n('f'), { key: 4, name: n('user.a'), value }))
+    script.do(1, chmod('/f', 0o777))
     script.sync()
     script.cut(1, 0)
   } },
