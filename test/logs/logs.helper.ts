@@ -1,6 +1,6 @@
-// Log stores in temporary directories, and connections between them: TCP on loopback with Noise, and
-// on each what net/ does before logs replicate: both tell their heads, and every log is compared at
-// the shorter length.
+// Log stores in temporary directories, and connections between them: TCP on loopback with Noise,
+// and on each what net/ does before logs replicate: both tell their heads, and every log is
+// compared at the shorter length.
 import { once } from 'node:events'
 import { mkdtempSync } from 'node:fs'
 import net from 'node:net'

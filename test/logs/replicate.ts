@@ -1,5 +1,5 @@
-// Log stores that replicate over TCP on loopback: only what is named, whole and live; forks above and
-// below; heads that lie; what an author signs twice.
+// Log stores that replicate over TCP on loopback: only what is named, whole and live; forks above
+// and below; heads that lie; what an author signs twice.
 // timeoutSeconds: 600
 import t from 'tap'
 import Hypercore from 'hypercore'
@@ -255,7 +255,8 @@ t.test('10,000 small blocks, and a link that is cut in the middle', async (t) =>
   const second = await connect(a.store, b.store)
   await grown(b.store, ops('A'), 10_000)
   t.same(
-    await b.store.treeHash(a.author, 'ops', 10_000), await a.store.treeHash(a.author, 'ops', 10_000),
+    await b.store.treeHash(a.author, 'ops', 10_000),
+    await a.store.treeHash(a.author, 'ops', 10_000),
   )
   await second.close()
   await a.store.close()

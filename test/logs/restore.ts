@@ -148,7 +148,7 @@ t.test('another author\'s log, the author gone: head and blocks make it again', 
   }
 })
 
-t.test('a part of another author\'s log is there: the rest is added, and goes on live', async (t) => {
+t.test('a part of a log is there: the rest is added, and goes on live', async (t) => {
   const blocks = someBlocks(200, 'a')
   const a = await openStore('A')
   const source = new ArraySource().set(ops('A'), blocks)

@@ -237,7 +237,9 @@ function connectBoth(a: LogDevice, b: LogDevice) {
   )))
 }
 
-async function converged(t: { equal(a: unknown, b: unknown): unknown }, devices: readonly LogDevice[]): Promise<void> {
+async function converged(
+  t: { equal(a: unknown, b: unknown): unknown }, devices: readonly LogDevice[],
+): Promise<void> {
   const deadline = Date.now() + 60_000
   const applied = (): string => devices.map((device) => (
     devices.map(({ author }) => device.core.applier.length(author)).join()
