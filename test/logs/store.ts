@@ -50,7 +50,7 @@ t.test('nothing is appended at another length than the caller thinks', async (t)
   t.equal(await store.append(someBlocks(1, 'x'), 2), false)
   t.equal(await store.append(someBlocks(1, 'x'), 4), false)
   const both = [store.append(someBlocks(1, 'x')), store.append(someBlocks(2, 'y'))]
-  t.same((await Promise.all(both)).sort((x, y) => Number(x) - Number(y)), [false, true], 'two at once: one')
+  t.equal((await Promise.all(both)).filter(Boolean).length, 1, 'of two at once one')
   t.ok(store.length(author, 'ops') >= 4)
   await store.close()
 })
