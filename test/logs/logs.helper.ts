@@ -78,6 +78,7 @@ export async function connection(): Promise<Connection> {
   const dialled = net.connect({ port, host: '127.0.0.1', noDelay: true })
   const [socket] = await accepted
   server.close()
+  for (const one of [dialled, socket]) one.unref() // a test that fails ends its process
   const streams = [
     new NoiseSecretStream(true, dialled, { keepAlive: 5000 }),
     new NoiseSecretStream(false, socket, { keepAlive: 5000 }),
@@ -135,7 +136,7 @@ export const bothLogs = (author: AuthorId): LogName[] => (
 
 /** Waits until the log is at least that long there. */
 export async function grown(
-  store: LogStore, { author, kind }: LogName, length: number, timeoutMs = 20_000,
+  store: LogStore, { author, kind }: LogName, length: number, timeoutMs = 120_000,
 ): Promise<void> {
   const deadline = Date.now() + timeoutMs
   while (store.length(author, kind) < length) {

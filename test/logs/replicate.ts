@@ -253,7 +253,7 @@ t.test('10,000 small blocks, and a link that is cut in the middle', async (t) =>
   await first.close()
   t.same((await compare(a.store, b.store)).length, 1)
   const second = await connect(a.store, b.store)
-  await grown(b.store, ops('A'), 10_000)
+  await grown(b.store, ops('A'), 10_000, 400_000)
   t.same(
     await b.store.treeHash(a.author, 'ops', 10_000),
     await a.store.treeHash(a.author, 'ops', 10_000),
