@@ -68,6 +68,13 @@ export interface Connection {
   close(): Promise<void>
 }
 
+const sockets: net.Socket[] = []
+
+/** For a file's teardown: after a test that has failed its process would not end otherwise. */
+export function cutConnections(): void {
+  for (const socket of sockets) socket.destroy()
+}
+
 /** Two ends of an encrypted connection over TCP on loopback. */
 export async function connection(): Promise<Connection> {
   const server = net.createServer({ noDelay: true })
@@ -78,7 +85,7 @@ export async function connection(): Promise<Connection> {
   const dialled = net.connect({ port, host: '127.0.0.1', noDelay: true })
   const [socket] = await accepted
   server.close()
-  for (const one of [dialled, socket]) one.unref() // a test that fails ends its process
+  sockets.push(dialled, socket)
   const streams = [
     new NoiseSecretStream(true, dialled, { keepAlive: 5000 }),
     new NoiseSecretStream(false, socket, { keepAlive: 5000 }),

@@ -7,9 +7,11 @@ import { logManifest } from '../../src/logs/log-keys.ts'
 import { LOG_LENGTH_MAX } from '../../src/logs/log.ts'
 import type { LogName } from '../../src/logs/types.ts'
 import {
-  authorOf, bothLogs, compare, connect, connection, grown, keyPairOf, newDirectory, openStore,
-  pauseMs, someBlocks, vaultId,
+  authorOf, bothLogs, compare, connect, connection, cutConnections, grown, keyPairOf,
+  newDirectory, openStore, pauseMs, someBlocks, vaultId,
 } from './logs.helper.ts'
+
+t.teardown(cutConnections)
 
 const ALL = { maxBlocks: 1e6, maxBytes: 1e9 }
 const ops = (letter: string): LogName => ({ author: authorOf(letter), kind: 'ops' })

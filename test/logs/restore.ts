@@ -12,9 +12,12 @@ import type { LogName } from '../../src/logs/types.ts'
 import type { SignedHead } from '../../src/vault/ports.ts'
 import { SeededRandom, testSeed } from '../support/random.ts'
 import {
-  ArraySource, authorOf, connect, grown, newDirectory, openStore, pauseMs, someBlocks,
+  ArraySource, authorOf, connect, cutConnections, grown, newDirectory, openStore, pauseMs,
+  someBlocks,
 } from './logs.helper.ts'
 import type { TestStore } from './logs.helper.ts'
+
+t.teardown(cutConnections)
 
 const ops = (letter: string): LogName => ({ author: authorOf(letter), kind: 'ops' })
 const head = (store: LogStore, letter: string): SignedHead | undefined => (
