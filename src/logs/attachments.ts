@@ -56,7 +56,7 @@ export class Attachments {
   }
 
   detachAll(): void {
-    for (const stream of [...this.#streams.keys()]) this.detach(stream)
+    for (const stream of this.#streams.keys()) this.detach(stream)
   }
 
   async #attachOne(stream: NoiseStream, attachment: Attachment, name: LogName): Promise<void> {

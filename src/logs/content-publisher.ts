@@ -1,7 +1,7 @@
-// Publishes the own content log: whatever bundles the journal has announced beyond the length of the
-// log go into it as descriptors. Publishing, going on after a crash and making the log anew are this
-// one routine, as for batches (vault/publisher.ts): descriptors are the same whenever they are made,
-// so Hypercore's tree and signature come out the same.
+// Publishes the own content log: whatever bundles the journal has announced beyond the length of
+// the log go into it as descriptors. Publishing, going on after a crash and making the log anew are
+// this one routine, as for batches (vault/publisher.ts): descriptors are the same whenever they are
+// made, so Hypercore's tree and signature come out the same.
 
 import { equalBytes } from '../util/bytes.ts'
 

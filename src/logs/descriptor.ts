@@ -1,5 +1,5 @@
-// Blocks of content logs. The bundles themselves never pass through Hypercore: they lie in packs and
-// are fetched by their ids. What everybody replicates, blind members included, is which bundles
+// Blocks of content logs. The bundles themselves never pass through Hypercore: they lie in packs
+// and are fetched by their ids. What everybody replicates, blind members included, is which bundles
 // there are:
 //
 //   descriptor   version u8 (0) ‖ bundle id 32 (BLAKE3-256 of the sealed bundle) ‖ sealed length

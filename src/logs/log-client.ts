@@ -1,8 +1,8 @@
-// The main thread's side of logs in two threads: the engine's LogPort, without a round trip for what
-// it asks most. Lengths are mirrored. Reading an author's block fetches a range of them, the next
-// range is fetched while this one is used, and tree hashes come with the blocks; so applying a long
-// log costs a message in a thousand blocks. Of each author one range is kept and one is on its way,
-// of a few authors at a time.
+// The main thread's side of logs in two threads: the engine's LogPort, without a round trip for
+// what it asks most. Lengths are mirrored. Reading an author's block fetches a range of them, the
+// next range is fetched while this one is used, and tree hashes come with the blocks; so applying a
+// long log costs a message in a thousand blocks. Of each author one range is kept and one is on its
+// way, of a few authors at a time.
 //
 // Owner: the daemon. close() does not close the store behind it.
 
@@ -250,7 +250,7 @@ export class LogClient implements LogPort, ContentLog {
   #note(logs: readonly Grown[]): void {
     for (const log of logs) {
       const key = nameKey(log)
-      if (log.length < this.#length(log)) this.#windows.delete(key) // it was lost, or another branch
+      if (log.length < this.#length(log)) this.#windows.delete(key) // lost, or another branch
       this.#lengths.set(key, log)
     }
     for (const { author, kind, length } of logs) {

@@ -2,7 +2,8 @@
 // vault, the device and the kind of log; so every member computes the keys of every log, nothing
 // has to be announced, and no log of one vault is one of another.
 //
-//   manifest    {version 1, hash 'blake2b', quorum 1, signers: [{'ed25519', namespace, device key}]}
+//   manifest    {version 1, hash 'blake2b', quorum 1,
+//               signers: [{'ed25519', namespace, device key}]}
 //   namespace   BLAKE2b-256('lattice/0/ops-log' | 'lattice/0/content-log' ‖ vault id 16)
 //
 // The signature of a head, as Hypercore stores it, is its encoding of a quorum of one: 01 (one

@@ -119,7 +119,9 @@ export class LogServer {
         await store.reset(author, kind)
         this.#note(request.name)
         return undefined
-      case 'keep': return void store.keep(author, kind)
+      case 'keep':
+        store.keep(author, kind)
+        return undefined
     }
   }
 

@@ -4,8 +4,8 @@
 // by restore() or from peers for the others.
 //
 // Logs are opened when they are stored, appended to, restored or attached, and stay open. Nothing
-// is replicated but what attach() names, on the stream that it names. No secret is stored: cores are
-// opened by manifest, and the signing key is handed to each append.
+// is replicated but what attach() names, on the stream that it names. No secret is stored: cores
+// are opened by manifest, and the signing key is handed to each append.
 //
 // Owner: the composition in the worker. close() it after its connections.
 
@@ -139,7 +139,7 @@ export class LogStore {
     return this.#held({ author, kind })?.signedLength ?? 0
   }
 
-  /** Undefined when it is not here. A block that no batch may be as large as is log.ts's TOO_LARGE. */
+  /** Undefined when it is not here. TOO_LARGE (log.ts) for more than a batch may have. */
   async read(author: AuthorId, kind: LogKind, seq: number): Promise<Uint8Array | undefined> {
     const { blocks } = await this.readRange(author, kind, seq, { maxBlocks: 1, maxBytes: 0 })
     return blocks[0]
@@ -299,9 +299,9 @@ export class LogStore {
 
   async #close(): Promise<void> {
     this.#attachments.detachAll()
-    await Promise.allSettled([...this.#opening.values()])
+    await Promise.allSettled(this.#opening.values())
     for (const log of this.#logs.values()) await log.close()
-    await Promise.allSettled([...this.#healing.values()])
+    await Promise.allSettled(this.#healing.values())
     await this.#storage.corestore.close()
   }
 

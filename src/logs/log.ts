@@ -1,9 +1,10 @@
 // One log: what an author has published, on one Hypercore. It is read from the first block on,
-// grows by own appends and by what peers bring, and never takes another way: a tree that does not go
-// on from the one here is refused before Hypercore would freeze the log for it.
+// grows by own appends and by what peers bring, and never takes another way: a tree that does not
+// go on from the one here is refused before Hypercore would freeze the log for it.
 //
-// `length` counts blocks without a gap from the first on. A block that Hypercore's storage has lost,
-// or that is not what its tree says, reads as absent and is reported; `length` still counts it.
+// `length` counts blocks without a gap from the first on. A block that Hypercore's storage has
+// lost, or that is not what its tree says, reads as absent and is reported; `length` still counts
+// it.
 //
 // Used by log-store.ts only, which opens one Log per core.
 
@@ -238,7 +239,7 @@ export class Log {
       const { length, byteLength } = batch
       if (this.isForked) throw refused('the log has forked')
       if (length > LOG_LENGTH_MAX) throw refused('the log would be too long')
-      if (!this.#events.mayGrow(this, length, byteLength)) throw refused('the log would be too large')
+      if (!this.#events.mayGrow(this, length, byteLength)) throw refused('over the budget')
     }
     core.checkConflict = (proof, from) => this.#isConflict(proof, from)
   }

@@ -1,15 +1,15 @@
-// Writes what Hypercore's storage has lost back into it, from blocks that lie elsewhere: a whole log
-// up to a head that its author has signed, or one block. What comes out is what replication would
-// have brought; other devices get it from here and check the author's signature themselves.
+// Writes what Hypercore's storage has lost back into it, from blocks that lie elsewhere: a whole
+// log up to a head that its author has signed, or one block. What comes out is what replication
+// would have brought; other devices get it from here and check the author's signature themselves.
 //
 // Hypercore takes whatever tree nodes lie in its storage for checked ones. So blocks come first,
 // piece by piece, and mean nothing; the tree follows only when all of them are known to be what was
-// signed; and last, in one transaction, the head and the bits that say which blocks are there. All of
-// it happens under the core's lock: what peers bring meanwhile is refused by Hypercore, for the tree
-// has changed, and asked for again.
+// signed; and last, in one transaction, the head and the bits that say which blocks are there. All
+// of it happens under the core's lock: what peers bring meanwhile is refused by Hypercore, for the
+// tree has changed, and asked for again.
 //
-// The source may be a peer as well: a log of a hundred thousand small blocks comes so at a small part
-// of what Hypercore's replication takes, which asks, proves and writes every block by itself.
+// The source may be a peer as well: a log of a hundred thousand small blocks comes so at a small
+// part of what Hypercore's replication takes, which asks, proves and writes every block by itself.
 
 import type Hypercore from 'hypercore'
 import type { StorageSession, TreeNode } from 'hypercore-storage'

@@ -1,6 +1,6 @@
 // The directory in which Corestore keeps the logs of one vault. It is a cache: everything in it is
-// in the journal too, or with peers. So a directory that does not open, was copied from elsewhere or
-// was found damaged is thrown away and made anew, and nobody is asked. One that another process
+// in the journal too, or with peers. So a directory that does not open, was copied from elsewhere
+// or was found damaged is thrown away and made anew, and nobody is asked. One that another process
 // holds, or that the disk refuses, is left alone.
 //
 // A file named DAMAGED in it says that a read has failed since it was opened.

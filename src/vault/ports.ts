@@ -178,8 +178,8 @@ export interface LogPort {
   /** 32 bytes; of the first `length` blocks, undefined when they are not all there. */
   treeHash(author: AuthorId, length: number): Promise<Uint8Array | undefined>
   /**
-   * Adds to the own log as it is at the call. When it has grown by itself meanwhile, or a peer holds
-   * more of it than is here, nothing is added, and length() tells. The blocks stay unchanged.
+   * Adds to the own log as it is at the call. When it has grown by itself meanwhile, or a peer
+   * holds more of it than is here, nothing is added, and length() tells. The blocks stay unchanged.
    */
   append(blocks: readonly Uint8Array[]): Promise<void>
   /** Calls whenever blocks of the author came, until the engine is closed. */

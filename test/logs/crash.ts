@@ -10,7 +10,9 @@ import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { SeededRandom, testSeed } from '../support/random.ts'
 import { blockAt } from './crash-blocks.helper.ts'
-import { connect, grown, newDirectory, openStore } from './logs.helper.ts'
+import { connect, cutConnections, grown, newDirectory, openStore } from './logs.helper.ts'
+
+t.teardown(cutConnections)
 
 const WRITER = fileURLToPath(new URL('./writer.helper.ts', import.meta.url))
 

@@ -1,6 +1,6 @@
-// Log stores in temporary directories, and connections between them: TCP on loopback with Noise, and
-// on each what net/ does before logs replicate: both tell their heads, and every log is compared at
-// the shorter length.
+// Log stores in temporary directories, and connections between them: TCP on loopback with Noise,
+// and on each what net/ does before logs replicate: both tell their heads, and every log is
+// compared at the shorter length.
 import { once } from 'node:events'
 import { mkdtempSync } from 'node:fs'
 import net from 'node:net'
@@ -68,6 +68,13 @@ export interface Connection {
   close(): Promise<void>
 }
 
+const sockets: net.Socket[] = []
+
+/** For a file's teardown: after a test that has failed its process would not end otherwise. */
+export function cutConnections(): void {
+  for (const socket of sockets) socket.destroy()
+}
+
 /** Two ends of an encrypted connection over TCP on loopback. */
 export async function connection(): Promise<Connection> {
   const server = net.createServer({ noDelay: true })
@@ -78,6 +85,7 @@ export async function connection(): Promise<Connection> {
   const dialled = net.connect({ port, host: '127.0.0.1', noDelay: true })
   const [socket] = await accepted
   server.close()
+  sockets.push(dialled, socket)
   const streams = [
     new NoiseSecretStream(true, dialled, { keepAlive: 5000 }),
     new NoiseSecretStream(false, socket, { keepAlive: 5000 }),
@@ -135,7 +143,7 @@ export const bothLogs = (author: AuthorId): LogName[] => (
 
 /** Waits until the log is at least that long there. */
 export async function grown(
-  store: LogStore, { author, kind }: LogName, length: number, timeoutMs = 20_000,
+  store: LogStore, { author, kind }: LogName, length: number, timeoutMs = 120_000,
 ): Promise<void> {
   const deadline = Date.now() + timeoutMs
   while (store.length(author, kind) < length) {

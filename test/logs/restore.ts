@@ -12,9 +12,12 @@ import type { LogName } from '../../src/logs/types.ts'
 import type { SignedHead } from '../../src/vault/ports.ts'
 import { SeededRandom, testSeed } from '../support/random.ts'
 import {
-  ArraySource, authorOf, connect, grown, newDirectory, openStore, pauseMs, someBlocks,
+  ArraySource, authorOf, connect, cutConnections, grown, newDirectory, openStore, pauseMs,
+  someBlocks,
 } from './logs.helper.ts'
 import type { TestStore } from './logs.helper.ts'
+
+t.teardown(cutConnections)
 
 const ops = (letter: string): LogName => ({ author: authorOf(letter), kind: 'ops' })
 const head = (store: LogStore, letter: string): SignedHead | undefined => (
@@ -148,7 +151,7 @@ t.test('another author\'s log, the author gone: head and blocks make it again', 
   }
 })
 
-t.test('a part of another author\'s log is there: the rest is added, and goes on live', async (t) => {
+t.test('a part of a log is there: the rest is added, and goes on live', async (t) => {
   const blocks = someBlocks(200, 'a')
   const a = await openStore('A')
   const source = new ArraySource().set(ops('A'), blocks)

@@ -1,5 +1,5 @@
-// Log stores by themselves: appending, reading in ranges with tree hashes, opening again, directories
-// that are no good, and that no secret lies on the disk.
+// Log stores by themselves: appending, reading in ranges with tree hashes, opening again,
+// directories that are no good, and that no secret lies on the disk.
 import { execFileSync } from 'node:child_process'
 import { cpSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -50,7 +50,7 @@ t.test('nothing is appended at another length than the caller thinks', async (t)
   t.equal(await store.append(someBlocks(1, 'x'), 2), false)
   t.equal(await store.append(someBlocks(1, 'x'), 4), false)
   const both = [store.append(someBlocks(1, 'x')), store.append(someBlocks(2, 'y'))]
-  t.same((await Promise.all(both)).toSorted(), [false, true], 'two at once: one')
+  t.equal((await Promise.all(both)).filter(Boolean).length, 1, 'of two at once one')
   t.ok(store.length(author, 'ops') >= 4)
   await store.close()
 })

@@ -12,9 +12,12 @@ import { BATCH_MAX_BYTES } from '../../src/ops/bounds.ts'
 import type { LogPort } from '../../src/vault/ports.ts'
 import { Device } from '../vault/cores.helper.ts'
 import {
-  ArraySource, authorOf, bothLogs, connect, newDirectory, openStore, pauseMs, someBlocks,
+  ArraySource, authorOf, bothLogs, connect, cutConnections, newDirectory, openStore, pauseMs,
+  someBlocks,
 } from './logs.helper.ts'
 import type { TestStore } from './logs.helper.ts'
+
+t.teardown(cutConnections)
 
 interface Subject extends TestStore {
   port: LogPort & ContentLog
@@ -237,7 +240,9 @@ function connectBoth(a: LogDevice, b: LogDevice) {
   )))
 }
 
-async function converged(t: { equal(a: unknown, b: unknown): unknown }, devices: readonly LogDevice[]): Promise<void> {
+async function converged(
+  t: { equal(a: unknown, b: unknown): unknown }, devices: readonly LogDevice[],
+): Promise<void> {
   const deadline = Date.now() + 60_000
   const applied = (): string => devices.map((device) => (
     devices.map(({ author }) => device.core.applier.length(author)).join()

@@ -19,7 +19,8 @@ t.test('bytes', (t) => {
   t.equal(Buffer.from(bytes).toString('hex'), [
     '01', 'aa'.repeat(32), '0000000000000102', '0000000000000000', 'bb'.repeat(32), 'cc'.repeat(64),
   ].join(''))
-  t.match(decodeHead(record(bytes)), { author: head.author, kind: 'content', head: { length: 258 } })
+  const { author } = head
+  t.match(decodeHead(record(bytes)), { author, kind: 'content', head: { length: 258 } })
   t.match(decodeHead(record(encodeHead({ ...head, kind: 'ops' }))), { kind: 'ops' })
   t.end()
 })
@@ -33,6 +34,6 @@ t.test('nothing else', (t) => {
   for (const bytes of [
     encodeHead(head).subarray(1), Buffer.concat([encodeHead(head), Buffer.alloc(1)]),
     spoiled(0, 2), spoiled(48, 1), spoiled(33, 255), new Uint8Array(0),
-  ]) t.throws(() => decodeHead(record(bytes)), { code: 'damaged-journal', details: { sequence: 3 } })
+  ]) t.throws(() => decodeHead(record(bytes)), { code: 'damaged-journal' })
   t.end()
 })
