@@ -60,6 +60,7 @@ export class EngineKeys {
       author: this.author,
       ids: this.ids,
       current: (floor) => this.#toSeal(floor),
+      isBlind: () => this.#vault.epochs.every(isBlind),
       learn: (members) => this.#learn(members),
       opKey: (epochId) => this.#full(epochId)?.opKey,
       controlKey: (epochId) => this.#epochs.get(toHex(epochId))?.controlKey,

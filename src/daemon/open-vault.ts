@@ -64,6 +64,8 @@ export interface OpenOptions {
   readOnly: boolean
   names?: NameMatching
   log: Log
+  /** Keys of epochs came that the key file has not got. */
+  onLearnt?: () => void
 }
 
 export async function openStoredVault(
@@ -89,6 +91,8 @@ export interface Counts {
 /** An open vault, as whoever serves it sees it. */
 export class OpenVault {
   readonly engine: Engine
+  /** Ends what uses the engine beside the mount. */
+  beforeClose: () => Promise<void> = () => Promise.resolve()
   /** Names match otherwise than by their bytes. */
   readonly foldsNames: boolean
 
@@ -129,8 +133,9 @@ export class OpenVault {
     return this.engine.sync()
   }
 
-  close(): Promise<void> {
-    return this.engine.close()
+  async close(): Promise<void> {
+    await this.beforeClose()
+    await this.engine.close()
   }
 }
 

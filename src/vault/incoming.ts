@@ -9,7 +9,7 @@ import { isLatticeError } from '../util/errors.ts'
 import type { Applier, BatchPlace } from './applier.ts'
 import { blockOf, openBlock, treeHashOf } from './journal-batch.ts'
 import type { JournalKeys } from './journal-batch.ts'
-import type { JournalPort, JournalPosition, LogPort, MembersView } from './ports.ts'
+import type { JournalPort, JournalPosition, KeyPort, LogPort, MembersView } from './ports.ts'
 
 /** Why an author's next batch is not applied. */
 export interface Waiting extends BatchPlace {
@@ -36,7 +36,7 @@ export interface IncomingOptions {
   logs: LogPort
   applier: Applier
   journal: Pick<JournalPort, 'read'>
-  keys: JournalKeys
+  keys: JournalKeys & Pick<KeyPort, 'isBlind'>
   /** Whether this lattice knows the control op of that number. */
   knowsControl: (control: number) => boolean
 }
@@ -62,6 +62,9 @@ export class Incoming {
       return { batch: EMPTY, isEmpty: true }
     }
     if ('missing' in opened) {
+      const { keys } = this.#options
+      const isSealedForUs = keys.controlKey(opened.missing.epochId) !== undefined
+      if (keys.isBlind?.() === true && isSealedForUs) return { batch: EMPTY, isEmpty: true }
       return { ...place, for: 'key', epoch: toHex(opened.missing.epochId) }
     }
     for (const { author, length, treeHash } of opened.deps) {

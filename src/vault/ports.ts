@@ -198,6 +198,8 @@ export interface KeyPort {
   /** Undefined when the key is not there (yet). */
   opKey(epochId: Uint8Array): Uint8Array | undefined
   controlKey(epochId: Uint8Array): Uint8Array | undefined
+  /** Whether this device is never to have the keys of data: others' data count as empty here. */
+  isBlind?(): boolean
   /** Other members, or other epochs: takes what is boxed to this device. At opening, too. */
   learn?(members: MembersView): void
 }
