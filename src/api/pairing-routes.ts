@@ -11,7 +11,7 @@ import Type from 'typebox'
 import type { TSchema } from 'typebox'
 import { PASSPHRASE_BYTES_MAX } from '../config/limits.ts'
 import { API_PREFIX } from './client-types.ts'
-import type * as Api from './pairing-types.ts'
+import type * as Api from './client-pairing-types.ts'
 
 /** What the daemon offers; implemented in daemon/pairing-control.ts. */
 export interface PairingControl {

@@ -1,7 +1,7 @@
 // Joining and members as the control API offers them: which vault is meant, which invites and joins
 // go on, and the actions of membership.ts. The daemon tells it of vaults that open and close.
 
-import type * as Api from '../api/pairing-types.ts'
+import type * as Api from '../api/client-pairing-types.ts'
 import type { VaultStatus } from '../api/client-types.ts'
 import type { PairingControl } from '../api/pairing-routes.ts'
 import { loadConfig } from '../config/config-file.ts'

@@ -21,7 +21,7 @@ import { checkFormat } from '../../src/daemon/state-directory.ts'
 import type { Timeouts } from '../../src/net/pairing/inviter.ts'
 import { TcpPairingNetwork } from '../../src/net/pairing/tcp-network.ts'
 import { TcpListener } from '../../src/net/tcp.ts'
-import type * as Api from '../../src/api/pairing-types.ts'
+import type * as Api from '../../src/api/client-pairing-types.ts'
 import { authorOf } from '../../src/vault/create.ts'
 import { MemoryLogs } from '../vault/cores.helper.ts'
 

@@ -13,6 +13,7 @@ import { inviteSecrets } from '../../src/net/pairing/secrets.ts'
 import { ATTEMPTS_MAX } from '../../src/daemon/pairing-host.ts'
 import { readIntroducer } from '../../src/daemon/pairing-join.ts'
 import { randomBytes } from '../../src/crypto/random.ts'
+import { concatBytes } from '../../src/util/bytes.ts'
 import { authorOf } from '../../src/vault/create.ts'
 import { Home, OpenHome, until } from './pairing.helper.ts'
 
@@ -155,10 +156,9 @@ t.test('attempts are counted, over restarts too', async (t) => {
     const to = [{ host: '127.0.0.1', port: open.listener.port }]
     const stream = await dialAny(to, inviteSecrets(seed).door, AbortSignal.timeout(5000))
     const frames = new Frames(stream)
-    frames.send(Buffer.concat([
-      Buffer.from([1, 0]), Buffer.from(randomBytes(32)), boxKey(), Buffer.from([0]),
-      Buffer.from(randomBytes(32)),
-    ]))
+    frames.send(concatBytes(
+      Buffer.from([1, 0]), randomBytes(32), boxKey(), Buffer.from([0]), randomBytes(32),
+    ))
     const offer = await frames.next(5000)
     t.equal(offer[0], 2, 'an offer')
     frames.close()
