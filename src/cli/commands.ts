@@ -40,8 +40,9 @@ export const COMMANDS: readonly CommandSpec[] = [
       'made (0700), a missing parent is an error. Returns when the directory can be used; a ' +
       'daemon in the background serves it until it is unmounted. Mounting again after a crash ' +
       'needs nothing else.',
-    arguments: [{ name: 'dir', required: true, summary: 'an empty directory, or a new one' }],
+    arguments: [{ name: 'dir', required: false, summary: 'an empty directory, or a new one' }],
     options: [
+      { flags: '--all', summary: 'every vault that is recorded, instead of DIR' },
       { flags: '-f, --foreground', summary: 'serve in this process, until Ctrl-C or umount' },
       { flags: '-r, --read-only', summary: 'refuse every change' },
       { flags: '--allow-other', summary: 'let other users enter; permissions apply' },
@@ -52,6 +53,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     examples: [
       ['lattice mount ~/Vault', 'mount, and create the vault the first time'],
       ['lattice mount --foreground ~/Vault', 'under systemd, or to watch the log'],
+      ['lattice mount --all', 'what the service does at login'],
       ['lattice mount -o ro --passphrase-file key.txt /mnt/v', 'read-only, without a prompt'],
     ],
     load: () => import('./mount.ts'),
@@ -336,6 +338,37 @@ export const COMMANDS: readonly CommandSpec[] = [
     options: [VAULT_OPTION, { flags: '--yes', summary: 'do not ask' }, JSON_OPTION],
     examples: [['lattice key replace-phrase', 'after somebody may have seen the words']],
     load: () => import('./key-replace-phrase.ts'),
+  },
+  {
+    name: 'service install',
+    summary: 'mount all vaults at login',
+    description:
+      'Writes a systemd user unit (on macOS a launchd agent) that runs `lattice mount --all ' +
+      '--foreground`, enables and starts it. What is mounted already is served by the daemon ' +
+      'that runs until that ends.',
+    arguments: [],
+    options: [
+      { flags: '--no-start', summary: 'only write the file' },
+      JSON_OPTION,
+    ],
+    examples: [['lattice service install', 'a passphrase then comes from LATTICE_PASSPHRASE_FILE']],
+    load: async () => ({ run: (await import('./service.ts')).install }),
+  },
+  {
+    name: 'service uninstall',
+    summary: 'no longer mount at login',
+    arguments: [],
+    options: [{ flags: '--no-stop', summary: 'only remove the file' }, JSON_OPTION],
+    examples: [],
+    load: async () => ({ run: (await import('./service.ts')).uninstall }),
+  },
+  {
+    name: 'service status',
+    summary: 'whether the service is installed and runs',
+    arguments: [],
+    options: [JSON_OPTION],
+    examples: [],
+    load: async () => ({ run: (await import('./service.ts')).status }),
   },
   {
     name: 'version',
