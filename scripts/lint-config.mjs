@@ -41,6 +41,7 @@ const homes = {
   'prom-client': ['api'],
   commander: ['cli'],
   diff: ['cli'],
+  uqr: ['cli'],
   '@clack/prompts': ['cli'],
   'smol-toml': ['config'],
   pino: ['daemon'],

@@ -8,6 +8,7 @@ import type { ErrorCode } from '../util/errors.ts'
 import { withSocketAddress } from './client-address.ts'
 import { API_PREFIX } from './client-types.ts'
 import type * as Api from './client-types.ts'
+import type * as Pairing from './client-pairing-types.ts'
 
 export class ControlClient {
   readonly #socket: string
@@ -87,6 +88,68 @@ export class ControlClient {
 
   members(vaultId: string): Promise<Api.MembersResult> {
     return this.#call('GET', `/vaults/${vaultId}/members`)
+  }
+
+  invite(vaultId: string, body: Pairing.InviteRequest): Promise<Pairing.InviteMade> {
+    return this.#call('POST', `/vaults/${vaultId}/invites`, body)
+  }
+
+  invites(vaultId: string): Promise<Pairing.InvitesResult> {
+    return this.#call('GET', `/vaults/${vaultId}/invites`)
+  }
+
+  waitInvite(vaultId: string, id: string, body: Pairing.WaitRequest): Promise<Pairing.Invite> {
+    return this.#call('POST', `/vaults/${vaultId}/invites/${id}/wait`, body)
+  }
+
+  decideInvite(vaultId: string, id: string, body: Pairing.DecideRequest): Promise<void> {
+    return this.#call('POST', `/vaults/${vaultId}/invites/${id}/decide`, body)
+  }
+
+  revokeInvite(vaultId: string, id: string): Promise<Pairing.Invite> {
+    return this.#call('POST', `/vaults/${vaultId}/invites/${id}/revoke`, {})
+  }
+
+  join(body: Pairing.JoinRequest): Promise<Pairing.Join> {
+    return this.#call('POST', '/joins', body)
+  }
+
+  recover(body: Pairing.RecoverRequest): Promise<Pairing.Join> {
+    return this.#call('POST', '/recoveries', body)
+  }
+
+  waitJoin(id: string, body: Pairing.WaitRequest): Promise<Pairing.Join> {
+    return this.#call('POST', `/joins/${id}/wait`, body)
+  }
+
+  decideJoin(id: string, body: Pairing.DecideRequest): Promise<void> {
+    return this.#call('POST', `/joins/${id}/decide`, body)
+  }
+
+  removeMember(vaultId: string, body: Pairing.MemberRequest): Promise<Pairing.MemberResult> {
+    return this.#call('POST', `/vaults/${vaultId}/members/remove`, body)
+  }
+
+  setRole(vaultId: string, body: Pairing.RoleRequest): Promise<Pairing.MemberResult> {
+    return this.#call('POST', `/vaults/${vaultId}/members/role`, body)
+  }
+
+  rotate(vaultId: string): Promise<Pairing.MemberResult> {
+    return this.#call('POST', `/vaults/${vaultId}/rotate`, {})
+  }
+
+  renameDevice(vaultId: string, body: Pairing.RenameRequest): Promise<Pairing.MemberResult> {
+    return this.#call('POST', `/vaults/${vaultId}/rename`, body)
+  }
+
+  replacePhrase(
+    vaultId: string, body: { withPhrase: boolean },
+  ): Promise<Pairing.ReplacePhraseResult> {
+    return this.#call('POST', `/vaults/${vaultId}/phrase`, body)
+  }
+
+  peers(vaultId: string): Promise<Pairing.PeersResult> {
+    return this.#call('GET', `/vaults/${vaultId}/peers`)
   }
 
   recoveryPhrases(body: Api.KeyAccess): Promise<Api.PhraseResult> {

@@ -9,6 +9,7 @@
 //   POST /api/v1/unmount {directory}     clears a dead mount that belongs to no vault here
 //   of a mounted vault:
 //   POST …/names   …/conflicts   …/resolve   …/log   …/version       GET …/members
+// and what pairing-routes.ts adds
 
 import { chmod, unlink } from 'node:fs/promises'
 import fastify from 'fastify'
@@ -20,6 +21,8 @@ import { errnoName } from '../util/errors.ts'
 import { API_PREFIX } from './client-types.ts'
 import type * as Api from './client-types.ts'
 import { withSocketAddress } from './client-address.ts'
+import { addPairingRoutes } from './pairing-routes.ts'
+import type { PairingControl } from './pairing-routes.ts'
 import { httpProblem, problemOf } from './problem.ts'
 
 /** What the daemon offers; implemented in daemon/. Errors are LatticeErrors. */
@@ -40,6 +43,7 @@ export interface Control {
   members(vaultId: string): Promise<Api.MembersResult>
   recoveryPhrases(access: Api.KeyAccess): Promise<Api.PhraseResult>
   restoreKeys(request: Api.RestoreRequest): Promise<Api.RestoreResult>
+  readonly pairing: PairingControl
 }
 
 export interface ServerEvents {
@@ -168,6 +172,7 @@ function addRoutes(app: FastifyInstance, control: Control): void {
     control.sync(request.params.id),
   )
   addQueries(app, control)
+  addPairingRoutes(app, control.pairing)
   app.post<{ Body: { directory: string } }>(
     at('/unmount'),
     { schema: { body: CLEAR } },

@@ -11,6 +11,15 @@ const PASSPHRASE_OPTION: OptionSpec = {
   summary: 'read the passphrase from this file (- is standard input) instead of asking',
 }
 
+const VAULT_OPTION: OptionSpec = {
+  flags: '--vault <dir>',
+  summary: 'which vault, where several are mounted',
+}
+const PEER_OPTION: OptionSpec = {
+  flags: '--peer <addresses>',
+  summary: 'HOST:PORT of the other device, several with commas',
+}
+
 export const COMMANDS: readonly CommandSpec[] = [
   {
     name: 'init',
@@ -31,8 +40,9 @@ export const COMMANDS: readonly CommandSpec[] = [
       'made (0700), a missing parent is an error. Returns when the directory can be used; a ' +
       'daemon in the background serves it until it is unmounted. Mounting again after a crash ' +
       'needs nothing else.',
-    arguments: [{ name: 'dir', required: true, summary: 'an empty directory, or a new one' }],
+    arguments: [{ name: 'dir', required: false, summary: 'an empty directory, or a new one' }],
     options: [
+      { flags: '--all', summary: 'every vault that is recorded, instead of DIR' },
       { flags: '-f, --foreground', summary: 'serve in this process, until Ctrl-C or umount' },
       { flags: '-r, --read-only', summary: 'refuse every change' },
       { flags: '--allow-other', summary: 'let other users enter; permissions apply' },
@@ -43,6 +53,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     examples: [
       ['lattice mount ~/Vault', 'mount, and create the vault the first time'],
       ['lattice mount --foreground ~/Vault', 'under systemd, or to watch the log'],
+      ['lattice mount --all', 'what the service does at login'],
       ['lattice mount -o ro --passphrase-file key.txt /mnt/v', 'read-only, without a prompt'],
     ],
     load: () => import('./mount.ts'),
@@ -151,11 +162,146 @@ export const COMMANDS: readonly CommandSpec[] = [
   },
   {
     name: 'members',
+    alias: 'devices',
     summary: 'the devices of a vault',
     arguments: [{ name: 'dir', required: false, summary: 'one vault; without it, all' }],
     options: [JSON_OPTION],
     examples: [['lattice members ~/Vault', 'who may do what']],
     load: () => import('./members.ts'),
+  },
+  {
+    name: 'invite',
+    summary: 'let another device in: print a code, and wait for it',
+    description:
+      'Prints a code for one device (writer, reader, admin or blind; a blind one keeps and serves ' +
+      'sealed data without a key), and waits until it has joined. Both screens then show six ' +
+      'digits: say whether they are the same. The code works once, and for an hour.',
+    arguments: [],
+    options: [
+      VAULT_OPTION,
+      { flags: '--role <role>', summary: 'writer (default), reader, admin or blind' },
+      { flags: '--expires <time>', summary: '90s, 30m, 1h (default), 2d' },
+      { flags: '--qr', summary: 'also as a QR code' },
+      { flags: '--detach', summary: 'only print the code: lattice invites wait ID goes on' },
+      { flags: '--yes', summary: 'do not compare digits: whoever has the code joins' },
+      JSON_OPTION,
+    ],
+    examples: [
+      ['lattice invite', 'then, on the other device: lattice join CODE ~/Vault'],
+      ['lattice invite --role blind --expires 1d', 'a server that only keeps copies'],
+    ],
+    load: () => import('./invite.ts'),
+  },
+  {
+    name: 'invites list',
+    isDefault: true,
+    summary: 'the invites of this device',
+    arguments: [{ name: 'dir', required: false, summary: 'one vault; without it, all' }],
+    options: [JSON_OPTION],
+    examples: [['lattice invites', 'which are pending, and what became of the others']],
+    load: () => import('./invites.ts'),
+  },
+  {
+    name: 'invites wait',
+    summary: 'go on with an invite that was made with --detach',
+    arguments: [{ name: 'id', required: true, summary: 'as listed' }],
+    options: [VAULT_OPTION, JSON_OPTION],
+    examples: [['lattice invites wait 1a2b3c4d', 'compare the digits when a device comes']],
+    load: () => import('./invites-wait.ts'),
+  },
+  {
+    name: 'invites revoke',
+    summary: 'end an invite',
+    arguments: [{ name: 'id', required: true, summary: 'as listed' }],
+    options: [VAULT_OPTION, JSON_OPTION],
+    examples: [['lattice invites revoke 1a2b3c4d', 'the code says "revoked" from now on']],
+    load: () => import('./invites-revoke.ts'),
+  },
+  {
+    name: 'join',
+    summary: 'become a device of a vault, with a code from `lattice invite`',
+    description:
+      'Joins the vault that the code invites to and mounts it on DIR. The whole tree is there as ' +
+      'soon as it has come; content comes when it is read. What was interrupted can be repeated ' +
+      'with the same code.',
+    arguments: [
+      { name: 'code', required: true, summary: 'LATTICE-…' },
+      { name: 'dir', required: true, summary: 'an empty directory, or a new one' },
+    ],
+    options: [
+      { flags: '--label <name>', summary: 'this device\'s name, for the others (the host\'s)' },
+      PEER_OPTION,
+      { flags: '--no-mount', summary: 'only join' },
+      { flags: '--yes', summary: 'do not compare digits' },
+      PASSPHRASE_OPTION,
+      JSON_OPTION,
+    ],
+    examples: [['lattice join LATTICE-00100-… ~/Vault', 'the digits are compared on both screens']],
+    load: () => import('./join.ts'),
+  },
+  {
+    name: 'recover',
+    summary: 'a new device from the recovery phrase and any other device',
+    description:
+      'Asks a device that holds the vault (its address by --peer) and becomes an owner by the 24 ' +
+      'words. The other devices stay what they are.',
+    arguments: [{ name: 'dir', required: true, summary: 'an empty directory, or a new one' }],
+    options: [
+      { flags: '--phrase-file <file>', summary: 'file with the 24 words (- is standard input)' },
+      { flags: '--label <name>', summary: 'this device\'s name, for the others (the host\'s)' },
+      PEER_OPTION,
+      { flags: '--no-mount', summary: 'only join' },
+      PASSPHRASE_OPTION,
+      JSON_OPTION,
+    ],
+    examples: [['lattice recover --peer nas:4000 ~/Vault', 'all other owners are lost']],
+    load: () => import('./recover.ts'),
+  },
+  {
+    name: 'remove',
+    summary: 'take a device out of a vault',
+    description:
+      'What the device has written up to now stays; nothing that it writes later counts, and ' +
+      'nothing that is sealed from now on opens for it.',
+    arguments: [{ name: 'device', required: true, summary: 'its name, or the start of its key' }],
+    options: [VAULT_OPTION, { flags: '--yes', summary: 'do not ask' }, JSON_OPTION],
+    examples: [['lattice remove old-phone', 'a new epoch begins at once']],
+    load: async () => ({ run: (await import('./member-change.ts')).removeDevice }),
+  },
+  {
+    name: 'role',
+    summary: 'change what a device may do',
+    arguments: [
+      { name: 'device', required: true, summary: 'its name, or the start of its key' },
+      { name: 'role', required: true, summary: 'owner, admin, writer, reader or blind' },
+    ],
+    options: [VAULT_OPTION, JSON_OPTION],
+    examples: [['lattice role kiosk reader', 'it sees everything and changes nothing']],
+    load: async () => ({ run: (await import('./member-change.ts')).setRole }),
+  },
+  {
+    name: 'rotate',
+    summary: 'new keys for everything that is sealed from now on',
+    arguments: [],
+    options: [VAULT_OPTION, JSON_OPTION],
+    examples: [['lattice rotate', 'after a key may have been seen']],
+    load: async () => ({ run: (await import('./member-change.ts')).rotate }),
+  },
+  {
+    name: 'rename-device',
+    summary: 'what the others call this device',
+    arguments: [{ name: 'label', required: true, summary: 'at most 64 bytes' }],
+    options: [VAULT_OPTION, JSON_OPTION],
+    examples: [['lattice rename-device desk', 'shown in members, and in names of conflicts']],
+    load: async () => ({ run: (await import('./member-change.ts')).renameDevice }),
+  },
+  {
+    name: 'peers',
+    summary: 'which devices are connected',
+    arguments: [{ name: 'dir', required: false, summary: 'one vault; without it, all' }],
+    options: [JSON_OPTION],
+    examples: [['lattice peers', 'who is there, and by which way']],
+    load: () => import('./peers.ts'),
   },
   {
     name: 'key recovery',
@@ -182,6 +328,47 @@ export const COMMANDS: readonly CommandSpec[] = [
     ],
     examples: [['lattice key restore --phrase-file words.txt', 'then mount as usual']],
     load: () => import('./key-restore.ts'),
+  },
+  {
+    name: 'key replace-phrase',
+    summary: 'another recovery phrase for a vault',
+    description:
+      'The old words open nothing that is sealed from now on. Needs an owner device.',
+    arguments: [],
+    options: [VAULT_OPTION, { flags: '--yes', summary: 'do not ask' }, JSON_OPTION],
+    examples: [['lattice key replace-phrase', 'after somebody may have seen the words']],
+    load: () => import('./key-replace-phrase.ts'),
+  },
+  {
+    name: 'service install',
+    summary: 'mount all vaults at login',
+    description:
+      'Writes a systemd user unit (on macOS a launchd agent) that runs `lattice mount --all ' +
+      '--foreground`, enables and starts it. What is mounted already is served by the daemon ' +
+      'that runs until that ends.',
+    arguments: [],
+    options: [
+      { flags: '--no-start', summary: 'only write the file' },
+      JSON_OPTION,
+    ],
+    examples: [['lattice service install', 'a passphrase then comes from LATTICE_PASSPHRASE_FILE']],
+    load: async () => ({ run: (await import('./service.ts')).install }),
+  },
+  {
+    name: 'service uninstall',
+    summary: 'no longer mount at login',
+    arguments: [],
+    options: [{ flags: '--no-stop', summary: 'only remove the file' }, JSON_OPTION],
+    examples: [],
+    load: async () => ({ run: (await import('./service.ts')).uninstall }),
+  },
+  {
+    name: 'service status',
+    summary: 'whether the service is installed and runs',
+    arguments: [],
+    options: [JSON_OPTION],
+    examples: [],
+    load: async () => ({ run: (await import('./service.ts')).status }),
   },
   {
     name: 'version',

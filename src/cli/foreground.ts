@@ -5,13 +5,18 @@ import type { Paths } from '../config/paths.ts'
 
 /** What this needs of daemon/run.ts, which is loaded by name: cli/ stands above daemon/. */
 interface DaemonRunner {
-  runDaemon(paths: Paths): Promise<{ shutDown(reason: string): Promise<void>; done: Promise<void> }>
+  runDaemon(paths: Paths): Promise<{
+    shutDown(reason: string): Promise<void>
+    done: Promise<void>
+    ready(status: string): void
+  }>
 }
 
-/** Starts a daemon here, runs `mount`, and returns the exit code when the daemon has ended. */
+/** Starts a daemon here, runs `mount`, tells the service manager what that says, and returns the
+ *  exit code when the daemon has ended. */
 export async function serveForeground(
   paths: Paths,
-  mount: () => Promise<void>,
+  mount: () => Promise<string>,
 ): Promise<number | undefined> {
   process.removeAllListeners('SIGINT') // the daemon unmounts first
   const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
@@ -19,7 +24,7 @@ export async function serveForeground(
   const runner = (await import(url.href)) as DaemonRunner
   const daemon = await runner.runDaemon(paths)
   try {
-    await mount()
+    daemon.ready(await mount())
   } catch (error) {
     await daemon.shutDown('the mount failed')
     throw error

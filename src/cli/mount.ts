@@ -20,11 +20,48 @@ const GENERIC = new Set(
 )
 
 export async function run(context: Context): Promise<number | undefined> {
-  const directory = await resolveDirectory(context.arguments[0] ?? '')
   const flags = mountFlags(context)
-  if (flag(context, 'foreground')) return runForeground(context, directory, flags)
-  await withDaemon(context.paths, (client) => mount(context, client, directory, flags))
+  const mounting = await whatToMount(context, flags)
+  if (flag(context, 'foreground')) return runForeground(context, mounting)
+  await withDaemon(context.paths, mounting)
   return undefined
+}
+
+type Mounting = (client: ControlClient) => Promise<string>
+
+async function whatToMount(context: Context, flags: MountFlags): Promise<Mounting> {
+  const [named] = context.arguments
+  if (flag(context, 'all') === (named !== undefined)) {
+    throw new LatticeError('usage', 'name a directory, or --all', { hint: 'lattice help mount' })
+  }
+  if (named === undefined) return (client) => mountAll(context, client, flags)
+  const directory = await resolveDirectory(named)
+  return async (client) => {
+    await mount(context, client, directory, flags)
+    return `mounted ${directory}`
+  }
+}
+
+/** Every recorded vault that is not mounted. One that fails does not keep the others. */
+async function mountAll(
+  context: Context, client: ControlClient, flags: MountFlags,
+): Promise<string> {
+  const { vaults } = await client.status()
+  const waiting = vaults.filter(({ mounted }) => !mounted)
+  let failure: unknown
+  let count = vaults.length - waiting.length
+  for (const { directory } of waiting) {
+    try {
+      await mount(context, client, directory, flags)
+      count += 1
+    } catch (error) {
+      failure = error
+      const what = error instanceof Error ? error.message : String(error)
+      context.output.warning(`${directory} is not mounted: ${what}`)
+    }
+  }
+  if (count === 0 && failure !== undefined) throw failure
+  return `${count} of ${vaults.length} vaults mounted`
 }
 
 async function mount(
@@ -57,15 +94,13 @@ function mountDocument(result: MountResult, created: boolean, status: Status): o
 
 /** This process serves; it returns when the mount is gone. */
 async function runForeground(
-  context: Context,
-  directory: string,
-  flags: MountFlags,
+  context: Context, mounting: Mounting,
 ): Promise<number | undefined> {
   const { serveForeground } = await import('./foreground.ts')
   return serveForeground(context.paths, async () => {
     const client = await ControlClient.connect(context.paths.socket)
     try {
-      await mount(context, client, directory, flags)
+      return await mounting(client)
     } finally {
       client.close()
     }

@@ -28,6 +28,8 @@ import { checkStoredVault, createStoredVault, openStoredVault } from './open-vau
 import { refuseNested } from './placement.ts'
 import { conflictsAt, resolveConflict } from './conflict-queries.ts'
 import { membersOf } from './member-queries.ts'
+import { DaemonPairing } from './pairing-control.ts'
+import { OwnPairingNetwork } from './pairing-network.ts'
 import { versionContent, versionsAt } from './version-queries.ts'
 import { namesBelow } from './vault-queries.ts'
 import { versionInfo } from './version.ts'
@@ -40,6 +42,7 @@ export class Daemon implements Control {
   readonly #changes = new Mutex()
   readonly #mounted = new Map<string, MountedVault>()
   readonly #startedMs = Date.now()
+  readonly pairing: DaemonPairing
   #server: ControlServer | undefined
   #working = 0
   #idleTimer: NodeJS.Timeout | undefined
@@ -54,6 +57,13 @@ export class Daemon implements Control {
     this.#log = log
     this.#lock = lock
     this.#keys = new KeyStore(paths)
+    this.pairing = new DaemonPairing({
+      paths, log, keys: this.#keys, network: new OwnPairingNetwork(log),
+      exclusive: (task) => this.#change(task),
+      prepare: (directory) => this.#prepareNew(directory),
+      statusOf: (entry) => this.#statusOf(entry),
+      checkOpen: (vaultId) => this.#ask(vaultId, () => undefined),
+    })
     this.done = new Promise((resolve) => {
       this.#resolveDone = resolve
     })
@@ -107,13 +117,7 @@ export class Daemon implements Control {
     return this.#change(async () => {
       const config = await loadConfig(this.#paths)
       const { directory } = request
-      const recorded = config.vaults.find(({ path }) => path === directory)
-      if (recorded !== undefined) {
-        throw new LatticeError('exists', `a vault is recorded for ${directory} already`, {
-          hint: `mount it: lattice mount ${directory}`,
-        })
-      }
-      refuseNested(directory, this.#paths, config.vaults)
+      this.#refuseTaken(directory, config)
       if (request.forMount === true) await this.#prepareDirectory(directory)
       const { ring, made } = await this.#keys.openOrCreate(request, config.vaults)
       const name = newVaultName(directory, config.vaults)
@@ -149,11 +153,14 @@ export class Daemon implements Control {
         readOnly: request.readOnly,
         ...(request.names === undefined ? {} : { names: request.names }),
         log: this.#log,
+        onLearnt: () => this.#saveKeys(entry.id),
       })
+      vault.beforeClose = () => this.pairing.closing(entry.id)
       const { readOnly, allowOther, dev, suid } = request
       const options = { readOnly, allowOther, dev, suid }
       const mounted = await MountedVault.open(entry, vault, options, this.#log)
       this.#mounted.set(entry.id, mounted)
+      await this.pairing.opened(entry, vault.engine, request.readOnly)
       void mounted.closed.then(() => {
         this.#mounted.delete(entry.id)
         this.#considerEnd(DAEMON_IDLE_MS)
@@ -279,6 +286,9 @@ export class Daemon implements Control {
   async #end(reason: string): Promise<void> {
     this.#log.info({ reason }, 'ending')
     clearTimeout(this.#idleTimer)
+    await this.pairing.close().catch((error: unknown) => {
+      this.#log.error(loggable(error), 'pairing was not closed cleanly')
+    })
     await this.#changes.run(async () => {
       for (const mounted of this.#mounted.values()) {
         await mounted.shutDown().catch((error: unknown) => {
@@ -298,6 +308,7 @@ export class Daemon implements Control {
     this.#idleTimer = setTimeout(() => {
       const connections = this.#server?.connections ?? 0
       if (this.#mounted.size > 0 || this.#working > 0 || connections > 0) return
+      if (this.pairing.running > 0) return this.#considerEnd(DAEMON_IDLE_MS)
       void this.shutDown('nothing to serve')
     }, delayMs)
   }
@@ -334,6 +345,29 @@ export class Daemon implements Control {
 
   async #statusOf(entry: VaultEntry): Promise<Api.VaultStatus> {
     return this.#mounted.get(entry.id)?.status() ?? stored(entry)
+  }
+
+  #refuseTaken(directory: string, config: Config): void {
+    const recorded = config.vaults.find(({ path }) => path === directory)
+    if (recorded !== undefined) {
+      throw new LatticeError('exists', `a vault is recorded for ${directory} already`, {
+        hint: `mount it: lattice mount ${directory}`,
+      })
+    }
+    refuseNested(directory, this.#paths, config.vaults)
+  }
+
+  /** For a vault that is to be joined. */
+  async #prepareNew(directory: string): Promise<void> {
+    this.#refuseTaken(directory, await loadConfig(this.#paths))
+    await this.#prepareDirectory(directory)
+  }
+
+  /** Later if not now: at the next start the keys are learnt again. */
+  #saveKeys(vault: string): void {
+    this.#keys.save().catch((error: unknown) => {
+      this.#log.error({ vault, ...loggable(error) }, 'the key file cannot be written')
+    })
   }
 
   /** A missing directory is made, 0700; its parent must exist. */

@@ -5,6 +5,7 @@ import type { AuthorId } from '../ops/types.ts'
 import { must } from '../util/assert.ts'
 import { toHex } from '../util/bytes.ts'
 import { VaultMembers } from '../vault/members-view.ts'
+import { hexOf } from './membership.ts'
 import type { Engine } from './engine.ts'
 
 export function membersOf(engine: Engine): Api.MembersResult {
@@ -21,9 +22,6 @@ export function membersOf(engine: Engine): Api.MembersResult {
     batches: core.store.meta.authors.get(info.device)?.length ?? 0,
     ...(info.cutoff === undefined ? {} : { cutoff: info.cutoff.length }),
   }))
-  return { members: list, epoch: members.currentEpoch() }
-}
-
-function hexOf(device: AuthorId): string {
-  return toHex(Buffer.from(device, 'latin1'))
+  const epoch = members.hasGenesis ? members.currentEpoch() : toHex(keys.currentEpoch().epochId)
+  return { members: list, epoch }
 }

@@ -69,6 +69,8 @@ export interface OpenOptions {
   readOnly: boolean
   names?: NameMatching
   log: Log
+  /** Keys of epochs came that the key file has not got. */
+  onLearnt?: () => void
 }
 
 export async function openStoredVault(
@@ -115,6 +117,8 @@ export class OpenVault {
   readonly engine: Engine
   /** The other devices; undefined when nothing may be written. */
   readonly peers: VaultSync | undefined
+  /** Ends what uses the engine beside the mount. */
+  beforeClose: () => Promise<void> = () => Promise.resolve()
   /** Names match otherwise than by their bytes. */
   readonly foldsNames: boolean
 
@@ -159,6 +163,7 @@ export class OpenVault {
   /** What is not stored yet goes out to others before the connections end, if that is quick. */
   async close(): Promise<void> {
     try {
+      await this.beforeClose()
       if (this.peers?.isWanted() === true) await this.peers.publishAll()
     } finally {
       await this.peers?.close()

@@ -2,7 +2,7 @@
 // stored vault, which a command watches and answers for. What fails leaves nothing but the
 // unfinished device keys (pairing-join.ts), and may be begun again with the same code.
 
-import type * as Api from '../api/pairing-types.ts'
+import type * as Api from '../api/client-pairing-types.ts'
 import type { VaultStatus } from '../api/client-types.ts'
 import { loadConfig, newVaultName } from '../config/config-file.ts'
 import type { VaultEntry } from '../config/config-schema.ts'

@@ -9,9 +9,17 @@ import { isFromLmdb } from './damage.ts'
 import { Daemon } from './daemon.ts'
 import { loggable, openLog } from './log.ts'
 import type { Log } from './log.ts'
+import { ServiceManager } from './service-manager.ts'
+
+export interface RunningDaemon {
+  shutDown(reason: string): Promise<void>
+  readonly done: Promise<void>
+  /** Tells the service manager, if there is one, that all is served that was to be. */
+  ready(status: string): void
+}
 
 /** Resolves when the daemon answers on its socket. What it throws is for the user. */
-export async function runDaemon(paths: Paths): Promise<Daemon> {
+export async function runDaemon(paths: Paths): Promise<RunningDaemon> {
   process.umask(0o077)
   process.chdir('/') // never inside a mount
   await ensurePrivateDirectory(paths.stateDirectory)
@@ -19,15 +27,24 @@ export async function runDaemon(paths: Paths): Promise<Daemon> {
   const log = openLog(config.logLevel)
   for (const warning of config.warnings) log.warn(warning)
   const daemon = await Daemon.start(paths, log)
-  endOnSignals(daemon, log)
+  const manager = ServiceManager.fromEnvironment()
+  endOnSignals(daemon, log, manager)
   endOnFaults(daemon, log)
-  void daemon.done.then(() => endLater(log))
-  return daemon
+  void daemon.done.then(() => {
+    manager.close()
+    endLater(log)
+  })
+  return {
+    shutDown: (reason) => daemon.shutDown(reason),
+    done: daemon.done,
+    ready: (status) => manager.ready(status),
+  }
 }
 
-function endOnSignals(daemon: Daemon, log: Log): void {
+function endOnSignals(daemon: Daemon, log: Log, manager: ServiceManager): void {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.on(signal, () => {
+      manager.stopping()
       setTimeout(() => {
         log.fatal({ timeoutMs: SHUTDOWN_TIMEOUT_MS }, 'the end took too long')
         endNow(1)

@@ -21,8 +21,9 @@ import { checkFormat } from '../../src/daemon/state-directory.ts'
 import type { Timeouts } from '../../src/net/pairing/inviter.ts'
 import { TcpPairingNetwork } from '../../src/net/pairing/tcp-network.ts'
 import { TcpListener } from '../../src/net/tcp.ts'
-import type * as Api from '../../src/api/pairing-types.ts'
+import type * as Api from '../../src/api/client-pairing-types.ts'
 import { authorOf } from '../../src/vault/create.ts'
+import { logsOnly } from '../support/peers.helper.ts'
 import { MemoryLogs } from '../vault/cores.helper.ts'
 
 export const TIMEOUTS: Timeouts = { stepMs: 5000, confirmMs: 5000, storeMs: 5000 }
@@ -109,7 +110,7 @@ export class OpenHome {
     const state = await checkFormat(vaultDirectory(home.paths, id), id)
     const own = logs ?? new MemoryLogs(authorOf(vaultKeys))
     const engine = await Engine.open({
-      state, vaultKeys, config: defaultConfig(), readOnly: false, log, logs: own,
+      state, vaultKeys, config: defaultConfig(), readOnly: false, log, peers: logsOnly(own),
       onLearnt: () => void home.save(),
     })
     const open = new OpenHome(home, id, engine, own)

@@ -12,7 +12,7 @@ import { dial } from '../tcp.ts'
 import type { TcpListener } from '../tcp.ts'
 import type { Address, DoorSecrets, PairingDoor, PairingNetwork, PairingStream } from './ports.ts'
 
-/** Longer than a listener keeps strangers: so a closed door is told apart from silence. */
+/** A whole handshake, over a slow line too. */
 const DIAL_TIMEOUT_MS = 7000
 
 /** The door that whoever listens registers. */

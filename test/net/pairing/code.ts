@@ -1,6 +1,6 @@
 // Invite codes: what is written is read again, whatever a person does to it on the way; each way of
-// being wrong has its name. Vectors in test/vectors/pairing/ (UPDATE=1 writes them anew).
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+// being wrong has its name. Vectors in test/vectors/pairing/.
+import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { blake2b } from '../../../src/crypto/hash.ts'
@@ -111,8 +111,8 @@ t.test('base 32 has one spelling', async (t) => {
     const bytes = random.bytes(random.int(0, 60))
     t.strictSame(fromBase32(toBase32(bytes)), bytes)
   }
-  t.throws(() => fromBase32('01'), { details: { rule: 'padding' } }, 'bits behind the last byte')
-  t.throws(() => fromBase32('000'), { details: { rule: 'padding' } }, 'a letter too many')
+  t.throws(() => fromBase32('01'), { code: 'code-damaged' }, 'bits behind the last byte')
+  t.throws(() => fromBase32('000'), { code: 'code-damaged' }, 'a letter too many')
 })
 
 t.test('vectors', async (t) => {
@@ -135,11 +135,6 @@ t.test('vectors', async (t) => {
     phraseTopic: toHex(phraseDoor.topic),
     commitment: toHex(commitmentOf(Buffer.alloc(32, 1), Buffer.alloc(64, 2))),
     digits: digitsOf(Buffer.alloc(32, 3)),
-  }
-  if (!existsSync(path) || process.env['UPDATE'] === '1') {
-    mkdirSync(new URL('.', new URL('../../vectors/pairing/code.json', import.meta.url)),
-      { recursive: true })
-    writeFileSync(path, `${JSON.stringify(made, undefined, 2)}\n`)
   }
   t.strictSame(made, JSON.parse(readFileSync(path, 'utf8')))
   t.equal(decodeCode(made.text).addresses.length, 3)
