@@ -129,10 +129,9 @@ function fillPlist(template: string): string {
 /** What the service has to have in common with this command. */
 function environment(): [string, string][] {
   const found: [string, string][] = []
-  for (const name of ['LATTICE_HOME', 'LATTICE_PASSPHRASE_FILE', 'LATTICE_LISTEN']) {
+  for (const name of ['LATTICE_HOME', 'LATTICE_PASSPHRASE_FILE']) {
     const value = process.env[name]
-    if (value === undefined || value === '') continue
-    found.push([name, name === 'LATTICE_LISTEN' ? value : resolve(callerDirectory(), value)])
+    if (value !== undefined && value !== '') found.push([name, resolve(callerDirectory(), value)])
   }
   return found
 }

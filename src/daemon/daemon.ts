@@ -17,6 +17,7 @@ import { runSelfTests } from '../crypto/self-test.ts'
 import { sessionAddon } from '../fuse/addon.ts'
 import { isDeadMount, isMountPoint, prepareMountPoint, unmountDirectory } from '../fuse/mount.ts'
 import { LatticeError, errnoName, fromSystemError, isLatticeError } from '../util/errors.ts'
+import { TcpPairingNetwork } from '../net/pairing/tcp-network.ts'
 import { Mutex } from '../util/mutex.ts'
 import { DirectoryLock } from '../vault/lock.ts'
 import type { Engine } from './engine.ts'
@@ -29,7 +30,7 @@ import { refuseNested } from './placement.ts'
 import { conflictsAt, resolveConflict } from './conflict-queries.ts'
 import { membersOf } from './member-queries.ts'
 import { DaemonPairing } from './pairing-control.ts'
-import { OwnPairingNetwork } from './pairing-network.ts'
+import { peersOf } from './peer-queries.ts'
 import { versionContent, versionsAt } from './version-queries.ts'
 import { namesBelow } from './vault-queries.ts'
 import { versionInfo } from './version.ts'
@@ -58,7 +59,9 @@ export class Daemon implements Control {
     this.#lock = lock
     this.#keys = new KeyStore(paths)
     this.pairing = new DaemonPairing({
-      paths, log, keys: this.#keys, network: new OwnPairingNetwork(log),
+      paths, log, keys: this.#keys, dialler: new TcpPairingNetwork(),
+      listening: (vaultId) => this.#ask(vaultId, (_, { vault }) => vault.listening()),
+      peers: (vaultId) => this.#ask(vaultId, (engine, { vault }) => peersOf(engine, vault.peers)),
       exclusive: (task) => this.#change(task),
       prepare: (directory) => this.#prepareNew(directory),
       statusOf: (entry) => this.#statusOf(entry),

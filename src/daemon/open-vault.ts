@@ -14,7 +14,9 @@ import type { FileSystem } from '../fs/file-system.ts'
 import type { NativeBuffers } from '../fuse/native-buffers.ts'
 import type { NameMatching } from '../fs/name-keys.ts'
 import type { AuthorId } from '../ops/types.ts'
+import type { PairingNetwork } from '../net/pairing/ports.ts'
 import { must } from '../util/assert.ts'
+import { LatticeError } from '../util/errors.ts'
 import { toHex } from '../util/bytes.ts'
 import { createVaultKeys, genesisOf } from '../vault/create.ts'
 import { genesisOp } from '../vault/genesis.ts'
@@ -154,6 +156,13 @@ export class OpenVault {
   /** An error that a call met. */
   noteError(error: unknown): void {
     this.engine.noteError(error)
+  }
+
+  /** For whoever is to be let in; it listens when it resolves. Throws 'denied'. */
+  async listening(): Promise<PairingNetwork> {
+    if (this.peers === undefined) throw new LatticeError('denied', 'the vault is read-only')
+    await this.peers.startInviting()
+    return this.peers.doors
   }
 
   sync(): Promise<void> {

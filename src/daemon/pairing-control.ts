@@ -7,6 +7,7 @@ import type { PairingControl } from '../api/pairing-routes.ts'
 import { loadConfig } from '../config/config-file.ts'
 import type { VaultEntry } from '../config/config-schema.ts'
 import type { Paths } from '../config/paths.ts'
+import type { PairingNetwork } from '../net/pairing/ports.ts'
 import { isInviteRole } from '../net/pairing/code.ts'
 import type { Role } from '../ops/control-types.ts'
 import type { MemberInfo } from '../state/members-types.ts'
@@ -21,7 +22,6 @@ import { deviceLabel } from './open-vault.ts'
 import { PairingHost } from './pairing-host.ts'
 import { InviteBook } from './pairing-invites.ts'
 import { Joins } from './pairing-joins.ts'
-import type { PairingNetworkSource } from './pairing-network.ts'
 
 /** Below what a proxy, a client or a person would take for a hang. */
 const WAIT_MS = 25_000
@@ -30,7 +30,10 @@ export interface PairingControlOptions {
   paths: Paths
   keys: KeyStore
   log: Log
-  network: PairingNetworkSource
+  /** For dialling only. */
+  dialler: PairingNetwork
+  /** Of an open vault, which listens when it resolves. */
+  listening: (vaultId: string) => Promise<PairingNetwork>
   /** One after the other with whatever else opens or makes vaults. */
   exclusive: <T>(task: () => Promise<T>) => Promise<T>
   /** Checks, and makes, the directory of a new vault. */
@@ -39,7 +42,7 @@ export interface PairingControlOptions {
   /** Throws 'vault-not-found', 'not-mounted'. */
   checkOpen: (vaultId: string) => Promise<void>
   /** What the sync worker knows of the other devices. */
-  peers?: (vaultId: string) => Api.PeersResult
+  peers: (vaultId: string) => Promise<Api.PeersResult>
 }
 
 interface OpenVault {
@@ -56,10 +59,10 @@ export class DaemonPairing implements PairingControl {
 
   constructor(options: PairingControlOptions) {
     this.#options = options
-    const { paths, keys, log, network, exclusive, prepare, statusOf } = options
+    const { paths, keys, log, dialler, exclusive, prepare, statusOf } = options
     this.#joins = new Joins({
       paths, log, exclusive, prepare, statusOf,
-      network: network.dialler,
+      network: dialler,
       openRing: async (access) => keys.openOrCreate(access, (await loadConfig(paths)).vaults),
       saveKeys: () => keys.save(),
       label: deviceLabel,
@@ -105,7 +108,6 @@ export class DaemonPairing implements PairingControl {
   async close(): Promise<void> {
     await this.#joins.close()
     for (const id of [...this.#open.keys()]) await this.closing(id)
-    await this.#options.network.close()
   }
 
   // ---- invites
@@ -200,7 +202,7 @@ export class DaemonPairing implements PairingControl {
 
   async peers(vaultId: string): Promise<Api.PeersResult> {
     await this.#options.checkOpen(vaultId)
-    return this.#options.peers?.(vaultId) ?? { state: 'off', peers: [] }
+    return this.#options.peers(vaultId)
   }
 
   // ---- parts
@@ -215,10 +217,10 @@ export class DaemonPairing implements PairingControl {
   }
 
   #hostOf(vault: OpenVault): Promise<PairingHost> {
-    const { log, network } = this.#options
-    vault.host ??= network.listening().then((listening) => PairingHost.open({
+    const { log, listening } = this.#options
+    vault.host ??= listening(vault.entry.id).then((network) => PairingHost.open({
       membership: vault.membership, vaultName: vault.entry.name, book: vault.book,
-      network: listening, log,
+      network, log,
     })).catch((error: unknown) => {
       vault.host = undefined
       throw error
