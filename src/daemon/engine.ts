@@ -90,6 +90,7 @@ export class Engine {
   readonly files: Files
   readonly buffers: NativeBuffers
   readonly fileSystem: FileSystem
+  readonly view: MountView
   readonly report: OpenReport
   readonly #closers: Closer[]
   readonly #health: IndexHealth
@@ -111,6 +112,7 @@ export class Engine {
     this.tree = live.core.tree
     this.files = live.files
     this.fileSystem = live.fileSystem
+    this.view = live.view
     this.#closers = closers
     this.#health = parts.health
   }
@@ -173,6 +175,7 @@ interface Live {
   core: EngineCore
   files: Files
   fileSystem: FileSystem
+  view: MountView
 }
 
 /** Everything that lies on the disk, read up to its end. */
@@ -323,7 +326,7 @@ async function startLive(
     tree: view.treeOf(core, options.names), files, buffers, clock, space, readOnly, trouble,
     mayChange: () => core.mayWrite,
   })
-  return { core, files, fileSystem }
+  return { core, files, fileSystem, view }
 }
 
 function openCore(
@@ -345,6 +348,7 @@ function openCore(
     logs: options.logs,
     changes: view,
     isOpen: (ino) => view.isInUse(ino),
+    onMayWrite: (mayWrite) => view.mayWriteChanged(mayWrite),
     loose: ({ position, payload }) => {
       const { id, location } = loose.open(position, payload)
       index.chunks.put(id, location)

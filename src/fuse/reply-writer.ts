@@ -29,6 +29,8 @@ export class ReplyWriter {
   #used = 0
   #start = 0
   #count = 0
+  /** Inos whose names the kernel must not remember at present. */
+  isYoung: (ino: number) => boolean = () => false
 
   /** `lifetimeSec`: how long the kernel may trust attributes and entries. */
   constructor(lifetimeSec: number) {
@@ -187,7 +189,7 @@ export class ReplyWriter {
   #putEntry(at: number, entry: EntryReply): number {
     this.#putU64(at, entry.ino)
     this.#putU64(at + 8, entry.generation)
-    this.#putU64(at + 16, this.#lifetimeSec)
+    this.#putU64(at + 16, this.isYoung(entry.ino) ? 0 : this.#lifetimeSec)
     this.#putU64(at + 24, this.#lifetimeSec)
     this.#putU64(at + 32, 0)
     return this.#putAttr(at + 40, entry.ino, entry.attr)

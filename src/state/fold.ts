@@ -29,7 +29,7 @@ import { sameContent } from './registers.ts'
 import type { Store } from './store.ts'
 import { View } from './view.ts'
 
-export type { FoldContext, ViewChanges } from './fold-pass.ts'
+export type { FoldContext, ViewChanges, WasShown } from './fold-pass.ts'
 export type { HistoryOp, Standing } from './node-history.ts'
 
 const GROUPS_PAGE = 256
@@ -167,8 +167,9 @@ export class Fold {
     if (kept !== undefined) context.changes.detached(ino, kept, parent)
     const isFree = (one: number): boolean => this.#store.node(one) === undefined
     this.#renumber(record, facts.ino(this.#store.meta, isFree))
+    const shown = { ino, generation: record.generation, kind: record.kind }
     for (const link of record.links) {
-      if (link.shown) context.changes.entry(link.shownParent, link.shownName)
+      if (link.shown) context.changes.entry(link.shownParent, link.shownName, shown)
     }
   }
 
