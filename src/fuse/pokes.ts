@@ -7,7 +7,7 @@
 // went not at all. A directory that the kernel does not know has no watcher and is not poked.
 // Bounded: what comes while too many wait is dropped, as the kernel drops what overflows a watcher's
 // queue. While the name of an inode waits to appear, the kernel may not remember it (isYoung): it
-// could not be made to appear any more.
+// could not be made to appear any more. Nor, while a name waits to go, that a name is not there.
 //
 // Without a passed self-test (a poke that nobody announced is refused, one that was is answered)
 // there are none. One poke is under way at any time. Owned by the daemon's mounted vault.
@@ -68,7 +68,7 @@ interface Waiting {
   /** Key of where it came from, or went to. */
   from?: string
   to?: string
-  /** What is to appear under the name. */
+  /** What is to appear under the name; 0: nothing. */
   young?: number
 }
 
@@ -112,7 +112,7 @@ export class Pokes {
     const waiting = this.#add(parent, name, was)
     if (waiting === undefined) return
     const now = this.#options.tree.shown(parent, name)
-    if (now !== undefined && now.ino !== waiting.was?.ino) this.#setYoung(waiting, now.ino)
+    if (now?.ino !== waiting.was?.ino) this.#setYoung(waiting, now?.ino ?? 0)
     this.#kick()
   }
 
@@ -332,9 +332,10 @@ export class Pokes {
   async #test(process: PokeProcess): Promise<string | undefined> {
     const { root } = this.#options.tree
     const name = `.lattice-poke-${process.pid ?? 0}`
-    const order = (operation: number, mode: number): Promise<number> => process.order(
-      { operation, mode, parent: '', name, newParent: '', newName: '' },
-    )
+    const order = (operation: number, mode: number): Promise<number> => process.order({
+      operation, mode, parent: '', name: operation === POKE_REMOVE ? name : `${name}-`,
+      newParent: '', newName: '',
+    })
     const pinned = await order(POKE_PIN, 0)
     if (pinned !== 0) return `the mount cannot be looked at: errno ${pinned}`
     const forbidden = await order(POKE_FORBIDDEN, 0)

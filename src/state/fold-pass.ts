@@ -87,7 +87,8 @@ export class FoldPass {
   readonly context: FoldContext
   readonly rules: FoldRules
   facts: Facts = new Facts(0, 0)
-  /** Others' ops, or standings: the kernel does not know yet what it changes. */
+  /** Others' ops, or standings, or a put that is to them as one of others': the kernel does not
+   *  know yet what it changes. */
   isRemote = false
   /** Records whose ops changed, in the order in which they were first touched. */
   readonly touched = new Touched()

@@ -15,7 +15,7 @@ import type { Ids } from '../ops/ids.ts'
 import type { NodeId, Op, OpRef } from '../ops/types.ts'
 import { KIND_DIRECTORY } from '../ops/types.ts'
 import { must } from '../util/assert.ts'
-import { FACTS_FOLLOW, FACTS_NAMED, FACTS_TIMES } from './facts.ts'
+import { FACTS_DETACHED, FACTS_FOLLOW, FACTS_NAMED, FACTS_TIMES } from './facts.ts'
 import type { Facts } from './facts.ts'
 import { FoldPass, LONE_CONTEXT } from './fold-pass.ts'
 import type { FoldContext } from './fold-pass.ts'
@@ -62,7 +62,7 @@ export class Fold {
   apply(
     ops: readonly Op[], refs: readonly OpRef[], facts: Facts, seen?: Seen,
   ): (NodeId | undefined)[] {
-    this.#begin(facts, seen !== undefined)
+    this.#begin(facts, seen !== undefined || facts.kind === FACTS_DETACHED)
     const follow = facts.kind === FACTS_FOLLOW ? this.#followed(ops) : undefined
     const standing = this.#standingOf(refs[0], seen)
     const nodes: (NodeId | undefined)[] = []
