@@ -5,7 +5,6 @@
 #include <sched.h>
 
 #include <algorithm>
-#include <cstring>
 #include <thread>
 
 #include "fuse_abi.h"
@@ -14,9 +13,7 @@ namespace lattice {
 
 namespace {
 
-// Newer than the header of Debian 12. A kernel without them ignores the flag, refuses the code.
-constexpr uint32_t kExpireOnly = 1;
-constexpr size_t kFlagsAt = 12;  // of fuse_notify_inval_entry_out; called padding before 7.38
+// Newer than the header of Debian 12; refused by a kernel without it.
 constexpr int kNotifyIncEpoch = 8;
 
 bool has_content(const Notification& n) {
@@ -43,9 +40,7 @@ void send_notification(Device& device, const Notification& n) {
       header.error = FUSE_NOTIFY_INVAL_ENTRY;
       entry.parent = n.ino;
       entry.namelen = size;
-      const uint32_t flags = n.a != 0 ? kExpireOnly : 0;
-    std::memcpy(reinterpret_cast<char*>(&entry) + kFlagsAt, &flags, sizeof flags);
-      parts[1] = {&entry, sizeof entry};
+        parts[1] = {&entry, sizeof entry};
     } else {
       header.error = FUSE_NOTIFY_DELETE;
       removed.parent = n.ino;

@@ -27,9 +27,9 @@
 namespace lattice {
 
 struct Notification {
-  // 1 inode(ino, offset a, length b; a < 0: attributes only) 2 entry(parent, name; a != 0: it
-  // need not go, the kernel asks again) 3 delete(parent, child a, name) 4 everything 5 nothing:
-  // when its turn comes, all before it was written
+  // 1 inode(ino, offset a, length b; a < 0: attributes only) 2 entry(parent, name)
+  // 3 delete(parent, child a, name) 4 everything 5 nothing: when its turn comes, all before it was
+  // written
   int kind;
   uint64_t ino, a, b;
   std::string name;

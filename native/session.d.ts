@@ -110,7 +110,7 @@ export interface Session {
   /** Events of table and session. Returns rows written. */
   takeEvents(into: Float64Array): number
   /** kind 1 inval-inode(ino, offset, length; offset -1: attributes only) 2 inval-entry(parent,
-   *  name; a = 1: it need not go, the kernel asks again) 3 delete(parent, child, name)
+   *  name) 3 delete(parent, child, name)
    *  4 everything that the kernel remembers, instead of all that is queued (entries: from Linux
    *  6.16) 5 nothing: raises event 11 with this ino when all before it has been written
    *  Written by the notify thread. A request that JavaScript took before is answered with lifetime

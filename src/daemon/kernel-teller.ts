@@ -39,6 +39,7 @@ export class KernelTeller {
         root,
         pathOf: (ino) => view.pathOf(ino),
         shown: (parent, name) => view.shown(parent, name as ChangedEntry['name']),
+        isShown: (ino) => view.placeOf(ino as Ino) !== undefined,
       },
       onOff: (reason) => {
         this.#noPokes = reason
@@ -97,7 +98,7 @@ export class KernelTeller {
     for (const entry of entries) {
       const { parent, name, was } = entry
       const now = this.#view.shown(parent, name)
-      this.#session.invalidateEntry(parent, name, now !== undefined)
+      if (now?.ino !== was?.ino) this.#session.invalidateEntry(parent, name)
       this.#pokes.entry(parent, name, was)
       if (was !== undefined) named.add(was.ino)
       if (now !== undefined) named.add(now.ino)

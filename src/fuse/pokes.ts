@@ -48,6 +48,8 @@ export interface PokedTree {
   /** From the root, '' for the root itself; undefined: the directory has no name. */
   pathOf(directory: Ino): string | undefined
   shown(parent: Ino, name: string): Shown | undefined
+  /** Whether any name shows the inode. */
+  isShown(ino: number): boolean
 }
 
 export interface PokesOptions {
@@ -247,9 +249,12 @@ export class Pokes {
     return true
   }
 
+  /** What lives on under another name must not seem removed itself: something else is shown. */
   async #remove({ parent, name }: Waiting, was: Shown): Promise<void> {
+    const isAlive = this.#options.tree.isShown(was.ino)
+    const about = isAlive ? { ...was, ino: 0 } : was
     const order = { operation: POKE_REMOVE, mode: modeOf(was), name, newName: '' }
-    await this.#poke(order, parent, parent, was)
+    await this.#poke(order, parent, parent, about)
   }
 
   /** One that the kernel had already been told of cannot be made again. */

@@ -114,12 +114,12 @@ export class FuseSession {
     this.#notify(NOTIFY_INODE, ino, ATTRIBUTES_ONLY)
   }
 
-  /** `isThere`: the name shows something. The kernel then only asks again, so that a directory
-   *  that is still there does not seem removed to those who work in it. */
-  invalidateEntry(parent: number, name: string, isThere = false): void {
+  /** The name came, went or names another inode. Not to be told of one that is as it was: to those
+   *  who work in a directory, it would seem removed until somebody looks it up. */
+  invalidateEntry(parent: number, name: string): void {
     // what may not be remembered at all is asked for anyway
     if (this.#lifetimeSec === 0) return
-    this.#notify(NOTIFY_ENTRY, parent, isThere ? 1 : 0, Buffer.from(name, 'latin1'))
+    this.#notify(NOTIFY_ENTRY, parent, 0, Buffer.from(name, 'latin1'))
   }
 
   /** Resolves when the kernel has been told of all changes before it. */

@@ -134,7 +134,9 @@ export class Pair {
     this.id = id
   }
 
-  static async open(t: Teardown, names: NameMatching = 'bytes'): Promise<Pair> {
+  static async open(
+    t: Teardown, names: NameMatching = 'bytes', role: 'owner' | 'writer' = 'writer',
+  ): Promise<Pair> {
     const base = temporaryDirectory(t, 0o700)
     const mount = join(base, 'mount')
     const near = new Device(createVaultKeys('test', 'first'))
@@ -147,7 +149,7 @@ export class Pair {
     const { ops } = new Membership(members, near.keys, new SystemRandom()).add({
       device: authorOf(far.keys),
       boxKey: boxKeyPair(far.keys.boxSeed).publicKey,
-      role: 'writer',
+      role,
       label: 'second',
     })
     await near.engine.core.control(ops)
@@ -161,6 +163,17 @@ export class Pair {
     t.teardown(() => pair.close())
     await pair.mounted.poked()
     return pair
+  }
+
+  /** The far device, an owner, lets the near one only read from now on. */
+  async demoteNear(): Promise<void> {
+    const author = authorOf(this.near.keys)
+    const length = this.far.logs.length(author)
+    const treeHash = await this.far.logs.treeHash(author, length)
+    const { members } = this.far.engine.core.members as VaultMembers
+    const membership = new Membership(members, this.far.keys, new SystemRandom())
+    const marks = [{ log: author, length, treeHash: treeHash! }]
+    await this.far.engine.core.control(membership.setRole(author, 'reader', marks).ops)
   }
 
   /** What the far device did arrives; the kernel has been told. */

@@ -5,6 +5,8 @@
 import t from 'tap'
 import { Pair, User } from './remote.helper.ts'
 import { noMount } from './harness.helper.ts'
+import { run } from './shell.helper.ts'
+import { hasProgram } from './system.helper.ts'
 
 const skip = noMount() ?? false
 
@@ -227,4 +229,52 @@ void t.test('never stale, never torn, under load', { skip }, async (t) => {
   t.same(seen.wrong, [])
   t.comment(`${rounds} rounds, ${seen.looks} looks`)
   t.ok(rounds > 20 && seen.looks > 20)
+})
+
+void t.test('a device that may change nothing any more', { skip }, async (t) => {
+  const pair = await Pair.open(t, 'bytes', 'owner')
+  const user = await User.start(t)
+  const file = pair.path('f')
+  await user.do('writeFileSync', file, 'before')
+  await pair.give()
+  const fd = await user.do<number>('openSync', file, 'r+')
+  await user.do('writeSync', fd, 'BEFORE', 0)
+  await user.do('fsyncSync', fd)
+  await pair.give()
+  await pair.demoteNear()
+  await pair.take()
+  await t.rejects(user.do('writeSync', fd, 'refused', 0), { message: 'EROFS' })
+  await t.rejects(user.do('ftruncateSync', fd, 1), { message: 'EROFS' })
+  await t.rejects(user.do('futimesSync', fd, 1, 1), { message: 'EROFS' })
+  await t.rejects(user.do('writeFileSync', pair.path('g'), 'x'), { message: 'EROFS' })
+  t.equal(await user.do('readFileSync', fd, 'utf8'), 'BEFORE')
+  await user.do('closeSync', fd)
+  pair.far.write('f', 'by far')
+  await pair.take()
+  t.equal(await user.read(file), 'by far', 'others still arrive')
+})
+
+void t.test('git sees what others changed', { skip: skip || !hasProgram('git') }, async (t) => {
+  const pair = await Pair.open(t)
+  const { far } = pair
+  const git = async (...words: string[]): Promise<string> => {
+    // not as its working directory: starting a process in it would wait for it
+    return run(t, ['git', '-C', pair.mount, ...words], { cwd: '/' })
+  }
+  await git('init', '-q', '.')
+  far.write('outside', 'x')
+  await pair.take()
+  await git('add', '.')
+  await git('commit', '-qm', 'first')
+  t.equal(await git('status', '--short'), '')
+  await pair.give()
+  far.write('outside', 'y')
+  far.write('new', 'new')
+  await pair.take()
+  t.equal(await git('status', '--short'), ' M outside\n?? new\n')
+  await pair.give()
+  far.remove('new')
+  far.remove('outside')
+  await pair.takeLoudly()
+  t.equal(await git('status', '--short'), ' D outside\n')
 })
