@@ -17,7 +17,7 @@ enum class PokeOp : uint32_t {
   none = 0,
   edit,     // open for writing, set mtime, close: the file `name` of `parent`, which is `ino`
   create,   // make `name` in `parent`: it is there already, as `ino`
-  remove,   // remove `name` of `parent`: it is gone already; it was `ino`
+  remove,   // remove `name` of `parent`: it is gone already; it was `ino`, 0: that lives on
   move,     // rename `name` of `parent` to `new_name` of `new_parent`: it is there already
   attrib,   // set both times of `ino`
 };
@@ -46,7 +46,7 @@ class PokeGate {
   static constexpr uint64_t kHandle = 0x6c61747469636501;
   // Inos that name nothing, for what the kernel never heard of and is to see removed.
   static constexpr uint64_t kGhosts = uint64_t{1} << 52;
-  enum Used : uint32_t { kMain = 1, kTimes = 2 };
+  enum Used : uint32_t { kMain = 1, kTimes = 2, kGhost = 4 };
 
   // 0: none any more.
   void set_poker(uint32_t pid) {

@@ -1,6 +1,6 @@
 // The poker: a process of its own that makes small calls inside a mount, so that the kernel tells
-// watchers (inotify) of changes that came past it. A program of its own, since a process that serves
-// a mount must never wait for that mount.
+// watchers (inotify) of changes that came past it. A program of its own, since a process that
+// serves a mount must never wait for that mount.
 //
 //   lattice-poke DIRECTORY      orders on stdin, results on stdout, one after the other; it ends
 //                               with stdin

@@ -83,6 +83,7 @@ bool Session::poked_lookup(const Request& r) {
     return true;
   }
   if (poke.op != PokeOp::remove) return false;
+  gate_.take(PokeGate::kGhost);
   show_ghost(r, poke);
   return true;
 }
@@ -139,6 +140,8 @@ bool Session::poked_change(const Request& r) {
     case FUSE_UNLINK:
     case FUSE_RMDIR:
       if (poke.op != PokeOp::remove || !poke.is_at(node, at(0))) return false;
+      // The kernel may still think that the name is what lives on, and would take that for dead.
+      if (poke.ino == 0 && (taken & PokeGate::kGhost) == 0) return false;
       return gate_.take(PokeGate::kMain) && done();
     case FUSE_RENAME: return moved(r.as<uint64_t>(), sizeof(fuse_rename_in));
     case FUSE_RENAME2: return moved(r.as<uint64_t>(), sizeof(fuse_rename2_in));

@@ -131,7 +131,8 @@ export interface Session {
     op: number, ino: number, generation: number, mode: number,
     parent: number, name: Uint8Array, newParent: number, newName: Uint8Array,
   ): void
-  /** [parts of it that were asked for: 1 the call itself, 2 times; pokes ever refused] */
+  /** [parts of it that were asked for: 1 the call itself, 2 times, 4 a look
+   *  at what is to go; pokes ever refused] */
   finishPoke(): Float64Array
   /** Stops the threads; every waiting request gets ENOTCONN or EINTR. Idempotent. */
   close(): void

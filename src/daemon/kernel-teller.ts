@@ -41,6 +41,7 @@ export class KernelTeller {
         shown: (parent, name) => view.shown(parent, name as ChangedEntry['name']),
         isShown: (ino) => view.placeOf(ino as Ino) !== undefined,
       },
+      notified: () => session.notified(),
       onOff: (reason) => {
         this.#noPokes = reason
         log.warn({ vault, reason }, 'watchers of the mount are not told of changes from elsewhere')

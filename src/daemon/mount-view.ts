@@ -2,8 +2,8 @@
 // up with what other devices change, as are the open files. Made before the engine's core, which
 // it hears changes from; there are none before files and names are known.
 //
-// Changes are gathered while a batch is applied, which nothing interrupts, and told when it is done:
-// first the records are brought up to date (they answer the kernel without us), then the kernel is
+// Changes are gathered while a batch is applied, which nothing interrupts, and told when it is
+// done: first the records are brought up to date (they answer the kernel without us), then the kernel is
 // told. So they are coalesced, and no more are held than one batch has.
 
 import { NameView } from '../fs/name-view.ts'
@@ -103,7 +103,8 @@ export class MountView implements ViewChanges {
     return this.#names
   }
 
-  /** The path of a shown directory from the root, '' for the root itself; undefined: it has none. */
+  /** The path of a shown directory from the root, '' for the root itself; undefined: it has
+   *  none. */
   pathOf(directory: Ino): string | undefined {
     const steps = this.#steps(directory)
     return steps?.map(({ name }) => name).join('/')

@@ -84,7 +84,8 @@ export class PokeProcess {
     timer.unref()
     this.#answer = resolve
     this.#fail = reject
-    if (this.#child.exitCode !== null || this.#child.signalCode !== null || this.pid === undefined) {
+    const { exitCode, signalCode } = this.#child
+    if (exitCode !== null || signalCode !== null || this.pid === undefined) {
       reject(new LatticeError('closed', 'the poker has ended'))
     } else {
       this.#child.stdin?.write(encode(order))

@@ -1,12 +1,12 @@
-// Pokes: watchers (inotify) of the mount hear of changes that came past the kernel. A helper process
-// makes the call that a local program would have made; the native gate answers it as if it did what
+// Pokes: watchers (inotify) of the mount hear of changes that came past the kernel. A helper
+// process makes the call that a local program would have made; the native gate answers it as if it did what
 // is done already, so that nothing changes, and the kernel tells its watchers.
 //
 // What waits is a name and what it showed before; which call it takes is decided when its turn
 // comes, by what it shows then: so a name that changed often is poked once, and one that came and
 // went not at all. A directory that the kernel does not know has no watcher and is not poked.
-// Bounded: what comes while too many wait is dropped, as the kernel drops what overflows a watcher's
-// queue. While the name of an inode waits to appear, the kernel may not remember it (isYoung): it
+// Bounded: what comes while too many wait is dropped, as the kernel drops what overflows a
+// watcher's queue. While the name of an inode waits to appear, the kernel may not remember it (isYoung): it
 // could not be made to appear any more. Nor, while a name waits to go, that a name is not there.
 //
 // Without a passed self-test (a poke that nobody announced is refused, one that was is answered)
@@ -57,6 +57,8 @@ export interface PokesOptions {
   directory: string
   gate: (isYoung: (ino: number) => boolean) => PokeGate
   tree: PokedTree
+  /** Resolves when the kernel has been told of all changes so far. */
+  notified: () => Promise<void>
   /** Why there are no pokes, or no more. */
   onOff: (reason: string) => void
 }
@@ -201,6 +203,7 @@ export class Pokes {
 
   async #run(): Promise<void> {
     await turn() // names that come together wait together: they may be one move
+    await this.#options.notified()
     for (let count = 1; !this.#isPaused && !this.#isOff; count++) {
       const first = this.#waiting.entries().next().value
       if (first === undefined) return
@@ -287,7 +290,7 @@ export class Pokes {
       bytesOf(newName),
     )
     const { errno, parts } = await this.#order({ ...order, parent: path, newParent: newPath })
-    if (errno === 0 && parts > 0) this.made++
+    if (errno === 0 && (isCalled(parts) || operation === POKE_ATTRIB)) this.made++
     return errno
   }
 
@@ -350,7 +353,7 @@ export class Pokes {
     )
     const removed = await order(POKE_REMOVE, MODE_DIRECTORY)
     const [parts] = this.#gate.finishPoke()
-    if (removed !== 0 || parts !== 1) return `a poke does not come through: errno ${removed}`
+    if (removed !== 0 || !isCalled(parts)) return `a poke does not come through: errno ${removed}`
     return undefined
   }
 
@@ -359,6 +362,11 @@ export class Pokes {
     this.close()
     this.#options.onOff(reason)
   }
+}
+
+/** Of finishPoke(): the call itself was asked for. */
+function isCalled(parts: number | undefined): boolean {
+  return ((parts ?? 0) & 1) !== 0
 }
 
 function keyOf(parent: Ino, name: string): string {

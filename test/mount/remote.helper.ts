@@ -134,9 +134,7 @@ export class Pair {
     this.id = id
   }
 
-  static async open(
-    t: Teardown, names: NameMatching = 'bytes', role: 'owner' | 'writer' = 'writer',
-  ): Promise<Pair> {
+  static async open(t: Teardown, names: NameMatching = 'bytes'): Promise<Pair> {
     const base = temporaryDirectory(t, 0o700)
     const mount = join(base, 'mount')
     const near = new Device(createVaultKeys('test', 'first'))
@@ -149,7 +147,7 @@ export class Pair {
     const { ops } = new Membership(members, near.keys, new SystemRandom()).add({
       device: authorOf(far.keys),
       boxKey: boxKeyPair(far.keys.boxSeed).publicKey,
-      role,
+      role: 'writer',
       label: 'second',
     })
     await near.engine.core.control(ops)
@@ -165,17 +163,6 @@ export class Pair {
     return pair
   }
 
-  /** The far device, an owner, lets the near one only read from now on. */
-  async demoteNear(): Promise<void> {
-    const author = authorOf(this.near.keys)
-    const length = this.far.logs.length(author)
-    const treeHash = await this.far.logs.treeHash(author, length)
-    const { members } = this.far.engine.core.members as VaultMembers
-    const membership = new Membership(members, this.far.keys, new SystemRandom())
-    const marks = [{ log: author, length, treeHash: treeHash! }]
-    await this.far.engine.core.control(membership.setRole(author, 'reader', marks).ops)
-  }
-
   /** What the far device did arrives; the kernel has been told. */
   async take(): Promise<void> {
     await this.far.engine.sync()
@@ -183,10 +170,10 @@ export class Pair {
     this.near.logs.pull(this.far.logs)
     await this.near.engine.core.pump()
     const { applier } = this.near.engine.core
-    const { own, length } = { own: this.far.logs.own, length: this.far.engine.core.committer.nextSeq }
-    if (applier.length(own) < length) {
+    const length = this.far.engine.core.committer.nextSeq
+    if (applier.length(this.far.logs.own) < length) {
       const waiting = this.near.engine.core.waiting().map((one) => JSON.stringify(one))
-      throw new Error(`${applier.length(own)} of ${length} batches: ${waiting.join()}`)
+      throw new Error(`not all of ${length} batches: ${waiting.join()}`)
     }
     await this.mounted.notified()
   }

@@ -139,6 +139,7 @@ void t.test('the poker may do what was announced, once, and nothing happens', as
   test.same([...session.finishPoke()].slice(0, 1), [1])
 
   session.expectPoke(3, 0, 0, 0o100000, 1, Buffer.from('gone'), 1, NONE)
+  await refused(UNLINK, 1, named('gone'))
   const ghost = await asPoker(OP.lookup, 1, named('gone'))
   const ghostIno = attrAt(ghost.payload, 40).ino
   test.ok(ghostIno > 2 ** 52, 'something that was never there')
