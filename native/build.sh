@@ -1,6 +1,7 @@
 #!/bin/sh
 # Builds the addon with the system's C++ compiler and the node-api-headers package: every *.cc in
-# this folder becomes one object, all linked into build/lattice.node. A call with nothing to do
+# this folder becomes one object, all linked into build/lattice.node, but for poke-helper.cc, which
+# is a program, build/lattice-poke. A call with nothing to do
 # costs a few milliseconds: an object is fresh while it is newer than its source and every header.
 # LATTICE_SANITIZE=address|thread builds build/lattice-asan.node or build/lattice-tsan.node beside;
 # LATTICE_TARGET=aarch64 (or another machine that has a cross compiler) build/lattice-aarch64.node.
@@ -44,7 +45,7 @@ compiled=
 pids=
 for source in *.cc; do
   object=$objects/${source%.cc}.o
-  linked="$linked $object"
+  [ "$source" = poke-helper.cc ] || linked="$linked $object"
   stale=$all
   [ -n "$stale" ] || [ "$object" -nt "$source" ] || stale=1
   if [ -z "$stale" ]; then
@@ -90,9 +91,12 @@ done
 for pid in $pids; do wait "$pid" || failed=1; done
 [ -z "${failed:-}" ] || { echo "build.sh: compilation failed:$compiled" >&2; exit 1; }
 
-if [ -n "$compiled" ] || [ ! -f "$out" ]; then
+if [ -n "$compiled" ] || [ ! -f "$out" ] || [ ! -f "build/$name-poke" ]; then
   # shellcheck disable=SC2086
   "$cxx" $flags -shared $linked -o "$out.$$"
   mv -f "$out.$$" "$out"
+  # shellcheck disable=SC2086
+  "$cxx" $flags "$objects/poke-helper.o" -o "build/$name-poke.$$"
+  mv -f "build/$name-poke.$$" "build/$name-poke"
   printf '%s\n' "$cxx $flags" > "$stamp"
 fi

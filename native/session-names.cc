@@ -43,6 +43,12 @@ void KnownNames::forget(uint64_t directory) {
   if (it != directories_.end()) drop(it);
 }
 
+void KnownNames::forget_all() {
+  std::lock_guard lock(mutex_);
+  directories_.clear();
+  held_ = 0;
+}
+
 bool KnownNames::lacks(uint64_t directory, std::string_view name) {
   std::lock_guard lock(mutex_);
   const auto it = directories_.find(directory);

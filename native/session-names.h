@@ -25,6 +25,7 @@ class KnownNames {
   // The directory may have the name from now on.
   void add(uint64_t directory, std::string_view name);
   void forget(uint64_t directory);
+  void forget_all();
   // The directory is known and has no such name.
   bool lacks(uint64_t directory, std::string_view name);
 

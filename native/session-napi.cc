@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "napi-waker.h"
+#include "session-napi.h"
 #include "session.h"
 #include "table-napi.h"
 
@@ -144,7 +145,7 @@ napi_value notify(napi_env env, napi_callback_info info) {
   if (holder == nullptr) return nullptr;
   size_t given = 5;
   napi_get_cb_info(env, info, &given, args, nullptr, nullptr);
-  if (!get_uint(env, args[0], 1, 3, &kind, "notify: kind is 1, 2 or 3") ||
+  if (!get_uint(env, args[0], 1, 5, &kind, "notify: kind is 1 to 5") ||
       !get_uint(env, args[1], 1, kIntMax, &ino, "notify: ino out of range")) {
     return nullptr;
   }
@@ -154,7 +155,7 @@ napi_value notify(napi_env env, napi_callback_info info) {
     return throw_invalid(env, "notify: a number is out of range");
   }
   std::string name;
-  if (kind != 1) {
+  if (kind == 2 || kind == 3) {
     Bytes bytes;
     if (given < 5 || !get_bytes(env, args[4], &bytes, "notify: name must be a Uint8Array")) {
       return given < 5 ? throw_invalid(env, "notify: a name is missing") : nullptr;
@@ -186,6 +187,18 @@ napi_value close_session(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
+napi_value refuse_changes(napi_env env, napi_callback_info info) {
+  napi_value args[1];
+  SessionHolder* holder = load(env, info, 1, args);
+  bool refused = false;
+  if (holder == nullptr) return nullptr;
+  if (napi_get_value_bool(env, args[0], &refused) != napi_ok) {
+    return throw_invalid(env, "refuseChanges: a boolean");
+  }
+  holder->session->refuse_changes(refused);
+  return nullptr;
+}
+
 constexpr struct {
   const char* name;
   napi_callback callback;
@@ -193,6 +206,8 @@ constexpr struct {
     {"take", take},           {"release", release},      {"reply", reply},
     {"takeEvents", take_events}, {"notify", notify},
     {"stats", stats},         {"close", close_session},
+    {"refuseChanges", refuse_changes},
+    {"setPoker", set_poker},  {"expectPoke", expect_poke}, {"finishPoke", finish_poke},
 };
 
 bool get_property(napi_env env, napi_value object, const char* name, napi_value* out) {
@@ -256,6 +271,12 @@ napi_value create_session(napi_env env, napi_callback_info info) {
 }
 
 }  // namespace
+
+std::shared_ptr<Session> session_of_call(napi_env env, napi_callback_info info, size_t count,
+                                         napi_value* args) {
+  SessionHolder* holder = load(env, info, count, args);
+  return holder == nullptr ? nullptr : holder->session;
+}
 
 }  // namespace lattice
 

@@ -1,21 +1,35 @@
 // NotifyQueue: invalidations on their way to the kernel, written by a thread of its own. The kernel
 // may make that thread wait for requests in flight; the thread is therefore detached and keeps only
-// this queue and the device alive, so that closing a session never waits for it.
+// this queue, the table and the device alive, so that closing a session never waits for it.
+//
+// Order: whoever pushes has updated the records before. Before a notification is written, the reply
+// that the reader thread may be making out of an older record is on its way (turns); replies of
+// JavaScript's that are older carry lifetime 0 (Session::outdated). While content is to be thrown
+// away, an OPEN is answered without FOPEN_KEEP_CACHE; a file that is open when its turn comes was
+// opened so, and keeps its pages: waiting for a page that a READ holds could take long.
+//
+// Bounded: a push beyond kMax fails; everything() then takes the place of all that is queued.
 
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
+#include <unordered_map>
+#include <vector>
 
 #include "session-device.h"
 
 namespace lattice {
 
 struct Notification {
-  // 1 inode(ino, offset a, length b) 2 entry(parent, name) 3 delete(parent, child a, name)
+  // 1 inode(ino, offset a, length b; a < 0: attributes only) 2 entry(parent, name)
+  // 3 delete(parent, child a, name) 4 everything 5 nothing: when its turn comes, all before it was
+  // written
   int kind;
   uint64_t ino, a, b;
   std::string name;
@@ -25,17 +39,38 @@ class NotifyQueue {
  public:
   static constexpr size_t kMax = 65536;
 
-  static std::shared_ptr<NotifyQueue> start(std::shared_ptr<Device> device);
+  struct Ports {
+    std::function<bool(uint64_t)> is_open;
+    std::function<std::vector<uint64_t>()> known;  // inos that the kernel has
+    std::function<void(uint64_t)> reached;         // a kind 5, its ino; on the thread
+  };
+
+  static std::shared_ptr<NotifyQueue> start(std::shared_ptr<Device> device, Ports ports);
   bool push(Notification notification);
+  // Everything that the kernel remembers, instead of what is queued. Marks (kind 5) stay.
+  void everything();
+  // Cached pages of the file are to be thrown away, and are not yet.
+  bool content_pending(uint64_t ino);
   void stop();
+
+  // Around each request that the reader thread answers by itself.
+  void begin_turn() { turn_.fetch_add(1, std::memory_order_acq_rel); }
+  void end_turn() { turn_.fetch_add(1, std::memory_order_release); }
 
  private:
   void run(const std::shared_ptr<Device>& device);
+  void await_turn() const;
+  void write(Device& device, const Notification& next);
+  void write_everything(Device& device);
 
+  Ports ports_;
+  std::atomic<uint64_t> turn_{0};  // odd: the reader is answering
+  std::atomic<bool> stopping_{false};
   std::mutex mutex_;
   std::condition_variable ready_;
   std::deque<Notification> queue_;
-  bool stopping_ = false;
+  std::unordered_map<uint64_t, uint32_t> contents_;  // queued kind 1 with pages
+  bool all_pending_ = false;
 };
 
 }  // namespace lattice

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <string_view>
 
+#include "session-notify.h"
 #include "session.h"
 
 namespace lattice {
@@ -56,7 +57,9 @@ void Session::run_reader() {
       received = open->receive(&whole, 1);
       if (received <= 0) break;
     }
+    notifications_->begin_turn();
     dispatch(static_cast<size_t>(received));
+    notifications_->end_turn();
   }
   if (closed_) return;
   config_.table->cancel_all(this, ENOTCONN);
@@ -71,7 +74,7 @@ bool Session::land(const ArenaRef& arena, uint64_t ino, size_t received) {
   const auto* in = reinterpret_cast<const fuse_write_in*>(scratch_.get() + sizeof *header);
   if (received > kHeaderBytes && header->len == received && header->opcode == FUSE_WRITE &&
       header->nodeid == ino && in->size == received - kHeaderBytes &&
-      in->offset <= kSizeMax - in->size && !config_.read_only) {
+      in->offset <= kSizeMax - in->size && !read_only()) {
     const Outcome outcome = config_.table->landing_write(
         ino, arena, in->offset, in->size, (in->write_flags & FUSE_WRITE_KILL_SUIDGID) != 0);
     if (outcome == Outcome::ok) {
@@ -109,6 +112,7 @@ void Session::dispatch(size_t received) {
 }
 
 void Session::dispatch_native(const Request& r) {
+  if (gate_.is_used() && poked(r)) return;
   switch (r.header->opcode) {
     case FUSE_INIT: return init(r);
     case FUSE_LOOKUP: return lookup(r);
@@ -265,7 +269,7 @@ void Session::read(const Request& r) {
 void Session::write(const Request& r) {
   const auto* in = r.as<fuse_write_in>();
   if (in == nullptr || in->size != r.body_size - sizeof *in) return refuse(r, EIO);
-  if (config_.read_only) return refuse(r, EROFS);
+  if (read_only()) return refuse(r, EROFS);
   if (in->offset > kSizeMax - in->size) return refuse(r, EFBIG);
   const uint64_t unique = r.header->unique;
   const uint32_t size = in->size;
@@ -317,7 +321,7 @@ void Session::getattr(const Request& r) {
 void Session::setattr(const Request& r) {
   const auto* in = r.as<fuse_setattr_in>();
   if (in == nullptr) return refuse(r, EINVAL);
-  if (config_.read_only) return refuse(r, EROFS);
+  if (read_only()) return refuse(r, EROFS);
   const uint32_t valid = in->valid;
   if ((valid & FATTR_SIZE) && in->size > kSizeMax) return refuse(r, EFBIG);
   if (!time_ok(in->atime, in->atimensec) || !time_ok(in->mtime, in->mtimensec) ||
@@ -362,7 +366,7 @@ void Session::fallocate(const Request& r) {
   constexpr uint32_t kKeepSize = 1, kPunchHole = 2, kZeroRange = 16;
   const auto* in = r.as<fuse_fallocate_in>();
   if (in == nullptr || in->length == 0) return refuse(r, EINVAL);
-  if (config_.read_only) return refuse(r, EROFS);
+  if (read_only()) return refuse(r, EROFS);
   if (in->offset > kSizeMax || in->length > kSizeMax - in->offset) return refuse(r, EFBIG);
   const uint64_t unique = r.header->unique, ino = r.header->nodeid;
   Outcome outcome;

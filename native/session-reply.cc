@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "session-notify.h"
 #include "session.h"
 
 namespace lattice {
@@ -17,8 +18,15 @@ constexpr size_t align8(size_t n) { return (n + 7) & ~size_t{7}; }
 // True when the ino was invalidated after the request had been handed over.
 bool Session::outdated(uint64_t ino, uint64_t sequence) {
   std::lock_guard lock(held_mutex_);
+  if (sequence <= all_invalidated_) return true;
   const auto it = invalidated_.find(ino);
   return it != invalidated_.end() && it->second >= sequence;
+}
+
+// Not while the kernel's pages of the file are older than its content.
+void Session::keep_cache(uint64_t ino, fuse_open_out* open) {
+  if ((open->open_flags & FOPEN_KEEP_CACHE) == 0) return;
+  if (notifications_->content_pending(ino)) open->open_flags &= ~uint32_t{FOPEN_KEEP_CACHE};
 }
 
 void Session::reply(uint64_t unique, int32_t error, uint8_t* payload, size_t size) {
@@ -39,6 +47,7 @@ void Session::reply(uint64_t unique, int32_t error, uint8_t* payload, size_t siz
     send(unique, valid ? -error : EIO, nullptr, 0);
     return;
   }
+  if (held.poke != PokeReply::none) return reply_poke(held, unique, payload, size);
   if (!complete(held, payload, size)) {
     stats_.malformed++;
     send(unique, EIO, nullptr, 0);
@@ -62,12 +71,17 @@ bool Session::complete(const Held& held, uint8_t* payload, size_t size) {
       return size >= sizeof(fuse_entry_out) &&
              complete_entry(held, reinterpret_cast<fuse_entry_out*>(payload), false);
     case FUSE_CREATE:
-    case kOpTmpfile:
-      return size >= sizeof(fuse_entry_out) + sizeof(fuse_open_out) &&
-             complete_entry(held, reinterpret_cast<fuse_entry_out*>(payload), true);
+    case kOpTmpfile: {
+      if (size < sizeof(fuse_entry_out) + sizeof(fuse_open_out)) return false;
+      auto* entry = reinterpret_cast<fuse_entry_out*>(payload);
+      if (!complete_entry(held, entry, true)) return false;
+      keep_cache(entry->nodeid, reinterpret_cast<fuse_open_out*>(entry + 1));
+      return true;
+    }
     case FUSE_OPEN:
       if (size < sizeof(fuse_open_out)) return false;
       config_.table->opened(held.nodeid);
+      keep_cache(held.nodeid, reinterpret_cast<fuse_open_out*>(payload));
       return true;
     case FUSE_GETATTR:
     case FUSE_SETATTR: {

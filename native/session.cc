@@ -56,12 +56,24 @@ std::shared_ptr<Session> Session::start(int fd, const SessionConfig& config,
   session->scratch_bytes_ = kHeaderBytes + config.max_write;
   session->scratch_.reset(new uint8_t[session->scratch_bytes_]);
   session->device_ = device;
-  session->notifications_ = NotifyQueue::start(device);
+  session->notifications_ = session->start_notifications(device);
   config.table->add_listener(session->waker_);
   // The thread does not keep the session alive: close() joins it.
   Session* const self = session.get();
   session->reader_ = std::thread([self] { self->run_reader(); });
   return session;
+}
+
+std::shared_ptr<NotifyQueue> Session::start_notifications(std::shared_ptr<Device> device) {
+  const std::shared_ptr<Table> table = config_.table;
+  NotifyQueue::Ports ports;
+  ports.is_open = [table](uint64_t ino) { return table->open_count(ino) > 0; };
+  ports.known = [table] { return table->known_inos(); };
+  ports.reached = [session = weak_from_this()](uint64_t mark) {
+    const std::shared_ptr<Session> alive = session.lock();
+    if (alive) alive->raise({EventKind::notified, static_cast<double>(mark)});
+  };
+  return NotifyQueue::start(std::move(device), std::move(ports));
 }
 
 Session::~Session() { close(); }
@@ -125,22 +137,25 @@ void Session::release(size_t count) {
 }
 
 bool Session::notify(int kind, uint64_t ino, uint64_t a, uint64_t b, std::string name) {
-  names_.forget(ino);
+  constexpr size_t kInvalidatedMax = 4096;
+  if (kind == 5) return notifications_->push({kind, ino, a, b, {}});
+  if (kind == 4) names_.forget_all();
+  else names_.forget(ino);
   {
     std::lock_guard lock(held_mutex_);
     if (held_.empty()) {
       invalidated_.clear();
+    } else if (kind == 4 || invalidated_.size() >= kInvalidatedMax) {
+      invalidated_.clear();
+      all_invalidated_ = sequence_;
     } else {
-      if (invalidated_.size() > 4096) {
-        uint64_t oldest = UINT64_MAX;
-        for (const auto& [unique, held] : held_) oldest = std::min(oldest, held.sequence);
-        std::erase_if(invalidated_, [oldest](const auto& e) { return e.second < oldest; });
-      }
       invalidated_[ino] = sequence_;
       if (kind == 3) invalidated_[a] = sequence_;
     }
   }
-  return notifications_->push({kind, ino, a, b, std::move(name)});
+  if (kind != 4) return notifications_->push({kind, ino, a, b, std::move(name)});
+  notifications_->everything();
+  return true;
 }
 
 // 0 or the errno of the device; after close() ENOTCONN.

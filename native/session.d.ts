@@ -10,7 +10,8 @@ export type PackedAttr = Float64Array
 /** Events are drained as packed Float64Array rows of 5: kind, ino, a, b, c.
  *  1 need(offset, length, sequential)  2 dirty  3 full  4 flush  5 released  6 pressure  7
  *  forgotten 8 fetchDone(fetchId, result 0 filled 1 stale 2 damaged 3 io-error)  9 ended(reason: 1
- *  unmounted, 2 error errno) 10 interrupt(unique) for a request that JavaScript holds */
+ *  unmounted, 2 error errno) 10 interrupt(unique) for a request that JavaScript holds
+ *  11 notified(ino of a notify of kind 5) */
 export interface FileTable {
   /** Stops the table's threads; parked readers and writers get ENOTCONN. Idempotent. */
   close(): void
@@ -108,16 +109,31 @@ export interface Session {
   reply(packed: Uint8Array, count: number): void
   /** Events of table and session. Returns rows written. */
   takeEvents(into: Float64Array): number
-  /** kind 1 inval-inode(ino, offset, length) 2 inval-entry(parent, name) 3 delete(parent, child,
-   * name)
+  /** kind 1 inval-inode(ino, offset, length; offset -1: attributes only) 2 inval-entry(parent,
+   *  name) 3 delete(parent, child, name)
+   *  4 everything that the kernel remembers, instead of all that is queued (entries: from Linux
+   *  6.16) 5 nothing: raises event 11 with this ino when all before it has been written
    *  Written by the notify thread. A request that JavaScript took before is answered with lifetime
    *  0 for the same ino, and nothing is known any more of the names in that directory: LOOKUP of a
    *  name that a directory made in this session cannot have is answered without JavaScript. False
-   *  when the queue is full: try again later. */
+   *  when the queue is full: try again later, or kind 4. */
   notify(kind: number, ino: number, a: number, b: number, name?: Uint8Array): boolean
   /** [requests read, answered natively, handed to JavaScript, replies, wakes, landing hits, landing
    *  misses, malformed] */
   stats(): Float64Array
+  /** WRITE, SETATTR and FALLOCATE get EROFS from now on, or not any more. */
+  refuseChanges(refused: boolean): void
+  /** Requests of this process (0: of none) are pokes; native/poke-gate.h. */
+  setPoker(pid: number): void
+  /** The only poke that is answered until finishPoke(). op: 1 edit 2 create 3 remove 4 move
+   *  5 attrib. `mode`: the type of what was removed. */
+  expectPoke(
+    op: number, ino: number, generation: number, mode: number,
+    parent: number, name: Uint8Array, newParent: number, newName: Uint8Array,
+  ): void
+  /** [parts of it that were asked for: 1 the call itself, 2 times, 4 a look
+   *  at what is to go; pokes ever refused] */
+  finishPoke(): Float64Array
   /** Stops the threads; every waiting request gets ENOTCONN or EINTR. Idempotent. */
   close(): void
 }

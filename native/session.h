@@ -13,10 +13,12 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <unordered_map>
 
 #include "fuse_abi.h"
+#include "poke-gate.h"
 #include "session-device.h"
 #include "session-names.h"
 #include "session-ring.h"
@@ -54,6 +56,9 @@ class Session final : public Waiter, public std::enable_shared_from_this<Session
   size_t take_events(double* rows, size_t max_rows);
   // False when the queue is full: nothing was queued.
   bool notify(int kind, uint64_t ino, uint64_t a, uint64_t b, std::string name);
+  // WRITE, SETATTR and FALLOCATE are refused from now on, as on a read-only mount, or not any more.
+  void refuse_changes(bool refused) { changes_refused_ = refused; }
+  PokeGate& gate() { return gate_; }
 
   struct Stats {
     std::atomic<uint64_t> read{0}, native{0}, handed{0}, replies{0}, wakes{0}, landed{0},
@@ -71,6 +76,7 @@ class Session final : public Waiter, public std::enable_shared_from_this<Session
     uint32_t opcode;
     uint64_t nodeid;
     uint64_t sequence;
+    PokeReply poke = PokeReply::none;
   };
   struct Parked {
     uint64_t ino;
@@ -89,7 +95,9 @@ class Session final : public Waiter, public std::enable_shared_from_this<Session
   Session(const SessionConfig& config, std::shared_ptr<Wakeable> waker)
       : config_(config), waker_(std::move(waker)) {}
 
+  std::shared_ptr<NotifyQueue> start_notifications(std::shared_ptr<Device> device);
   std::shared_ptr<Device> device();
+  bool read_only() const { return config_.read_only || changes_refused_; }
   int send(uint64_t unique, int error, const void* payload, size_t size);
   void send_slice(uint64_t unique, const ReadSlice& slice);
   void send_written(uint64_t unique, uint32_t size);
@@ -119,18 +127,30 @@ class Session final : public Waiter, public std::enable_shared_from_this<Session
   void refuse(const Request& request, int error);
   void track_parked(const Request& request);
 
+  // What the poker asks; poke-session.cc. False: as anybody's.
+  bool poked(const Request& request);
+  bool poked_lookup(const Request& request);
+  bool poked_change(const Request& request);
+  void show_ghost(const Request& request, const Poke& poke);
+  void hand_over_as(const Request& request, uint32_t opcode, uint64_t nodeid, std::string_view body,
+                    PokeReply poke);
+  void reply_poke(const Held& held, uint64_t unique, uint8_t* payload, size_t size);
+
   // Completing replies; session-reply.cc.
   bool complete(const Held& held, uint8_t* payload, size_t size);
   bool complete_entry(const Held& held, fuse_entry_out* entry, bool opened);
   bool complete_entries(const Held& held, uint8_t* payload, size_t size);
   void undo(const Held& held, const uint8_t* payload, size_t size);
   bool outdated(uint64_t ino, uint64_t sequence);
+  void keep_cache(uint64_t ino, fuse_open_out* open);
 
   const SessionConfig config_;
   const std::shared_ptr<Wakeable> waker_;
   RequestRing ring_;
   Stats stats_;
   std::atomic<bool> closed_{false};
+  std::atomic<bool> changes_refused_{false};
+  PokeGate gate_;
 
   std::mutex device_mutex_;
   std::shared_ptr<Device> device_;
@@ -140,6 +160,7 @@ class Session final : public Waiter, public std::enable_shared_from_this<Session
   std::mutex held_mutex_;
   std::unordered_map<uint64_t, Held> held_;
   std::unordered_map<uint64_t, uint64_t> invalidated_;  // ino -> sequence at that time
+  uint64_t all_invalidated_ = 0;                        // sequence at that time
   std::unordered_map<uint64_t, Parked> parked_;         // by unique
   uint64_t sequence_ = 0;
   KnownNames names_;

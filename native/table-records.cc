@@ -388,6 +388,14 @@ uint64_t Table::open_count(uint64_t ino) {
   return locked ? locked->open_count : 0;
 }
 
+std::vector<uint64_t> Table::known_inos() {
+  std::vector<uint64_t> inos;
+  std::lock_guard lock(mutex_);
+  inos.reserve(records_.size());
+  for (const auto& [ino, record] : records_) inos.push_back(ino);
+  return inos;
+}
+
 uint64_t Table::dirty_bytes(uint64_t ino) {
   Locked locked(*this, ino);
   return locked.overlay() ? locked.overlay()->counts().dirty_data : 0;

@@ -60,6 +60,7 @@ enum class EventKind : int {
   fetch_done,
   ended,
   interrupt,
+  notified,
 };
 
 struct Event {
@@ -293,6 +294,8 @@ class Table : public std::enable_shared_from_this<Table> {
   int take_error(uint64_t ino);
 
   uint64_t open_count(uint64_t ino);
+  // Inos that the kernel knows.
+  std::vector<uint64_t> known_inos();
   uint64_t dirty_bytes(uint64_t ino);
   bool is_dirty(uint64_t ino);
   void totals(double out[6]);

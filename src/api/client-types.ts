@@ -36,6 +36,8 @@ export interface VaultStatus {
   storedBytes?: number
   /** Why changes are refused at present. */
   trouble?: string
+  /** Why programs that watch the mount do not hear of changes from elsewhere. */
+  unwatched?: string
   /** What devices changed without knowing of each other, and nobody has decided yet. */
   conflicts?: number
 }

@@ -58,6 +58,9 @@ function vaultLines(vault: VaultStatus): string[] {
   if (conflicts > 0) {
     lines.push(`         ${countText(conflicts, 'conflict')}: lattice conflicts`)
   }
+  if (vault.unwatched !== undefined && !vault.readOnly) {
+    lines.push(`         programs that watch it do not hear of other devices: ${vault.unwatched}`)
+  }
   if (vault.trouble !== undefined) lines.push(`         trouble: ${vault.trouble}`)
   return lines
 }

@@ -12,6 +12,7 @@ import { needsPassphrase } from '../crypto/key-ring.ts'
 import { readKeyFile } from '../crypto/key-file-store.ts'
 import { runSelfTests } from '../crypto/self-test.ts'
 import { sessionAddon } from '../fuse/addon.ts'
+import { pokeProgram } from '../fuse/poke-process.ts'
 import { LatticeError, errnoName } from '../util/errors.ts'
 import type { ErrorCode } from '../util/errors.ts'
 
@@ -74,6 +75,14 @@ function lookAtAddon(): Outcome {
   sessionAddon().createFileTable().close()
   runSelfTests()
   return { message: `loads, self-tests pass, sealing through ${aeadProvider()}` }
+}
+
+async function lookAtPokes(): Promise<Outcome> {
+  const program = pokeProgram()
+  const message = 'programs that watch a mount hear of changes from elsewhere'
+  const isThere = await access(program, constants.X_OK).then(() => true, () => false)
+  if (isThere) return { message: `${message}; lattice status says where not` }
+  return { state: 'warning', message: `not so: ${program} is missing`, hint: 'sh native/build.sh' }
 }
 
 async function lookAtLock(): Promise<Outcome> {
@@ -146,6 +155,7 @@ await look('device', lookAtDevice)
 await look('fusermount3', lookAtHelper)
 await look('flock', lookAtLock)
 await look('addon', lookAtAddon)
+await look('watchers', lookAtPokes)
 await look('paths', lookAtPaths)
 await look('config', lookAtConfig)
 await look('keys', lookAtKeys)

@@ -98,6 +98,7 @@ export class Engine {
   readonly files: Files
   readonly buffers: NativeBuffers
   readonly fileSystem: FileSystem
+  readonly view: MountView
   readonly report: OpenReport
   readonly #closers: Closer[]
   readonly #health: IndexHealth
@@ -119,6 +120,7 @@ export class Engine {
     this.tree = live.core.tree
     this.files = live.files
     this.fileSystem = live.fileSystem
+    this.view = live.view
     this.#closers = closers
     this.#health = parts.health
   }
@@ -182,6 +184,7 @@ interface Live {
   core: EngineCore
   files: Files
   fileSystem: FileSystem
+  view: MountView
 }
 
 /** Everything that lies on the disk, read up to its end. */
@@ -355,7 +358,7 @@ async function startLive(
     tree: view.treeOf(core, options.names), files, buffers, clock, space, readOnly, trouble,
     mayChange: () => core.mayWrite,
   })
-  return { core, files, fileSystem }
+  return { core, files, fileSystem, view }
 }
 
 function openCore(
@@ -379,6 +382,7 @@ function openCore(
     noted: (author, ops) => notes.note(author, ops),
     changes: view,
     isOpen: (ino) => view.isInUse(ino),
+    onMayWrite: (mayWrite) => view.mayWriteChanged(mayWrite),
     loose: ({ position, payload }) => {
       const { id, location } = loose.open(position, payload)
       const known = index.chunks.get(id)

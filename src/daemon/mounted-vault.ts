@@ -14,6 +14,7 @@ import type { Ino } from '../vault/buffers.ts'
 import { loggable } from './log.ts'
 import type { Log } from './log.ts'
 import { storedBytes } from './stored-bytes.ts'
+import { KernelTeller } from './kernel-teller.ts'
 import type { OpenVault } from './open-vault.ts'
 
 export class MountedVault {
@@ -21,6 +22,7 @@ export class MountedVault {
   readonly vault: OpenVault
   readonly #options: MountOptions
   readonly #session: FuseSession
+  readonly #kernel: KernelTeller
   readonly #log: Log
   /** The kernel has let go. */
   #hasEnded = false
@@ -40,6 +42,17 @@ export class MountedVault {
     this.#session = session
     this.#options = options
     this.#log = log
+    const { engine } = vault
+    this.#kernel = new KernelTeller({
+      session,
+      view: engine.view,
+      root: engine.tree.root,
+      directory: entry.path,
+      readOnly: options.readOnly,
+      vault: entry.id,
+      log,
+    })
+    engine.view.onMayWrite((mayWrite) => session.refuseChanges(!mayWrite))
     this.closed = session.ended.then((end) => this.#close(end))
   }
 
@@ -81,9 +94,17 @@ export class MountedVault {
 
   /** Tells the kernel that names of a directory changed, and what they name, not through it. */
   changed(parent: Ino, names: readonly string[], inos: readonly Ino[]): void {
-    if (this.#hasEnded) return
-    for (const name of names) this.#session.invalidateEntry(parent, name)
-    for (const ino of [parent, ...inos]) this.#session.invalidateInode(ino)
+    if (!this.#hasEnded) this.#kernel.changed(parent, names, inos)
+  }
+
+  /** The kernel knows of every change from elsewhere that was applied before. */
+  notified(): Promise<void> {
+    return this.#kernel.notified()
+  }
+
+  /** Watchers have been told, too. */
+  poked(): Promise<void> {
+    return this.#kernel.poked()
   }
 
   /**
@@ -93,7 +114,13 @@ export class MountedVault {
    */
   async unmount(lazy: boolean): Promise<void> {
     await this.sync()
-    await unmountDirectory(this.entry.path, lazy)
+    await this.#kernel.pause()
+    try {
+      await unmountDirectory(this.entry.path, lazy)
+    } catch (error) {
+      this.#kernel.resume()
+      throw error
+    }
     if (lazy) return
     const failure = await this.closed
     if (failure !== undefined) throw failure
@@ -125,6 +152,7 @@ export class MountedVault {
   async status(): Promise<VaultStatus> {
     const { id, name, path } = this.entry
     const trouble = this.vault.trouble
+    const { unwatched } = this.#kernel
     return {
       id,
       name,
@@ -134,6 +162,7 @@ export class MountedVault {
       ...this.vault.counts(),
       storedBytes: await storedBytes(this.vault.directory),
       ...(trouble === undefined ? {} : { trouble: trouble.message }),
+      ...(unwatched === undefined ? {} : { unwatched }),
     }
   }
 
@@ -141,6 +170,7 @@ export class MountedVault {
     this.#hasEnded = true
     const fields = { vault: this.entry.id, end }
     try {
+      this.#kernel.close()
       this.#session.close()
       await this.vault.close()
       this.#log.info(fields, 'closed')

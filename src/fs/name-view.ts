@@ -47,6 +47,11 @@ export class NameView implements Tree {
     this.#views.set(parent, view, view.count + 1)
   }
 
+  /** The name under which a real one is shown, as far as the directory has been looked into. */
+  shownAs(parent: Ino, real: Name): Name {
+    return this.#views.get(parent)?.shownAs(real) ?? real
+  }
+
   // ---- names in, names out ----
 
   lookup(parent: Ino, name: Name): DirEntry | undefined {

@@ -99,7 +99,8 @@ export class Namespace {
     fs.beginGrowing()
     const node = fs.node(ino)
     if (node.kind === KIND_DIRECTORY) throw errno(EPERM)
-    if (node.orphan && !fs.files.orphans.isUnnamed(ino)) throw errno(ENOENT)
+    // one that another device's change has just replaced has no name either
+    if (node.attr.nlink === 0 && !fs.files.orphans.isUnnamed(ino)) throw errno(ENOENT)
     if (node.attr.nlink >= LINK_MAX) throw errno(EMLINK)
     const linked = fs.tree.link(ino, parent, this.#freeName(parent, name))
     fs.files.orphans.named(ino)

@@ -29,6 +29,8 @@ export class ReplyWriter {
   #used = 0
   #start = 0
   #count = 0
+  /** Inos whose names the kernel must not remember at present; 0: that a name is not there. */
+  isYoung: (ino: number) => boolean = () => false
 
   /** `lifetimeSec`: how long the kernel may trust attributes and entries. */
   constructor(lifetimeSec: number) {
@@ -132,7 +134,7 @@ export class ReplyWriter {
   negativeEntry(): void {
     this.#reserve(ENTRY_OUT_BYTES)
     this.#bytes.fill(0, this.#used, this.#used + ENTRY_OUT_BYTES)
-    this.#putU64(this.#used + 16, this.#lifetimeSec)
+    this.#putU64(this.#used + 16, this.isYoung(0) ? 0 : this.#lifetimeSec)
     this.#used += ENTRY_OUT_BYTES
   }
 
@@ -187,7 +189,7 @@ export class ReplyWriter {
   #putEntry(at: number, entry: EntryReply): number {
     this.#putU64(at, entry.ino)
     this.#putU64(at + 8, entry.generation)
-    this.#putU64(at + 16, this.#lifetimeSec)
+    this.#putU64(at + 16, this.isYoung(entry.ino) ? 0 : this.#lifetimeSec)
     this.#putU64(at + 24, this.#lifetimeSec)
     this.#putU64(at + 32, 0)
     return this.#putAttr(at + 40, entry.ino, entry.attr)

@@ -22,6 +22,12 @@ const REQUESTS_PER_TAKE = 256
 const EVENTS_PER_TAKE = 512
 const EVENT_COLUMNS = 5
 const EVENT_ENDED = 9
+const EVENT_NOTIFIED = 11
+const NOTIFY_INODE = 1
+const NOTIFY_ENTRY = 2
+const NOTIFY_ALL = 4
+const NOTIFY_MARK = 5
+const ATTRIBUTES_ONLY = -1
 const REMOVING = new Set([OP_UNLINK, OP_RMDIR, OP_RENAME, OP_RENAME2])
 const REPLY_BATCH_BYTES = 512 * 1024
 
@@ -37,6 +43,9 @@ export interface FuseSessionOptions {
   log: (trouble: Trouble) => void
 }
 
+/** What pokes need of the native session. */
+export type PokeGate = Pick<Session, 'setPoker' | 'expectPoke' | 'finishPoke'>
+
 export type SessionEnd = 'unmounted' | 'error' | 'closed'
 
 export class FuseSession {
@@ -48,6 +57,9 @@ export class FuseSession {
   readonly #writer: ReplyWriter
   readonly #rows = new Uint32Array(REQUESTS_PER_TAKE * 2)
   readonly #events = new Float64Array(EVENTS_PER_TAKE * EVENT_COLUMNS)
+  readonly #marks = new Map<number, () => void>()
+  readonly #lifetimeSec: number
+  #lastMark = 0
   #waiting = 0
   #closed = false
   #resolveEnded: (end: SessionEnd) => void = () => undefined
@@ -60,6 +72,7 @@ export class FuseSession {
     this.#buffers = options.buffers
     this.#errors = new ErrnoMapper(options.log)
     const lifetimeSec = options.foldsNames === true ? 0 : LIFETIME_SEC
+    this.#lifetimeSec = lifetimeSec
     this.#writer = new ReplyWriter(lifetimeSec)
     this.ended = new Promise((resolve) => {
       this.#resolveEnded = resolve
@@ -73,7 +86,7 @@ export class FuseSession {
       lifetimeSec,
     })
     this.#reader = new RequestReader(this.#native.requests)
-    options.buffers.onBlocksMoved = (ino) => this.#forgetAttributes(ino)
+    options.buffers.onBlocksMoved = (ino) => this.invalidateAttributes(ino)
   }
 
   static open(options: FuseSessionOptions): FuseSession {
@@ -89,18 +102,52 @@ export class FuseSession {
     return this.#native.stats()
   }
 
-  /** Tells the kernel of a change that did not come through it. */
+  // ---- changes that did not come through the kernel; their records are up to date already
+
+  /** The content of a file that nobody has open, and its attributes, are others. */
   invalidateInode(ino: number): void {
-    this.#native.notify(1, ino, 0, 0)
+    this.#notify(NOTIFY_INODE, ino, 0)
   }
 
   /** As invalidateInode(), the attributes alone. */
-  #forgetAttributes(ino: number): void {
-    if (!this.#closed) this.#native.notify(1, ino, -1, 0)
+  invalidateAttributes(ino: number): void {
+    this.#notify(NOTIFY_INODE, ino, ATTRIBUTES_ONLY)
   }
 
+  /** The name came, went or names another inode. Not to be told of one that is as it was: to those
+   *  who work in a directory, it would seem removed until somebody looks it up. */
   invalidateEntry(parent: number, name: string): void {
-    this.#native.notify(2, parent, 0, 0, Buffer.from(name, 'latin1'))
+    // what may not be remembered at all is asked for anyway
+    if (this.#lifetimeSec === 0) return
+    this.#notify(NOTIFY_ENTRY, parent, 0, Buffer.from(name, 'latin1'))
+  }
+
+  /** Resolves when the kernel has been told of all changes before it. */
+  notified(): Promise<void> {
+    if (this.#closed) return Promise.resolve()
+    const mark = ++this.#lastMark
+    return new Promise((resolve) => {
+      this.#marks.set(mark, resolve)
+      this.#notify(NOTIFY_MARK, mark, 0)
+    })
+  }
+
+  #notify(kind: number, ino: number, a: number, name?: Uint8Array): void {
+    if (this.#closed || this.#native.notify(kind, ino, a, 0, name)) return
+    // so much waits that everything is better than each
+    this.#native.notify(NOTIFY_ALL, 1, 0, 0)
+    this.#native.notify(kind, ino, a, 0, name)
+  }
+
+  /** WRITE to open files, and changes of attributes, are refused as well, or not any more. */
+  refuseChanges(isRefused: boolean): void {
+    if (!this.#closed) this.#native.refuseChanges(isRefused)
+  }
+
+  /** For pokes (pokes.ts): the native side, and inos whose names are not to be remembered. */
+  pokeGate(isYoung: (ino: number) => boolean): PokeGate {
+    this.#writer.isYoung = isYoung
+    return this.#native
   }
 
   /** Stops serving; the caller has unmounted, or gives the mount up. Idempotent. */
@@ -108,6 +155,8 @@ export class FuseSession {
     if (this.#closed) return
     this.#closed = true
     this.#native.close()
+    for (const resolve of this.#marks.values()) resolve()
+    this.#marks.clear()
     this.#resolveEnded('closed')
   }
 
@@ -133,11 +182,18 @@ export class FuseSession {
       const rows = this.#native.takeEvents(this.#events)
       if (rows === 0) return
       for (let row = 0; row < rows; row++) {
-        if (this.#events[row * EVENT_COLUMNS] !== EVENT_ENDED) continue
+        const kind = this.#events[row * EVENT_COLUMNS]
+        if (kind === EVENT_NOTIFIED) this.#marked(this.#events[row * EVENT_COLUMNS + 1] ?? 0)
+        if (kind !== EVENT_ENDED) continue
         this.#resolveEnded(this.#events[row * EVENT_COLUMNS + 2] === 1 ? 'unmounted' : 'error')
       }
       this.#buffers.dispatch(this.#events, rows)
     }
+  }
+
+  #marked(mark: number): void {
+    this.#marks.get(mark)?.()
+    this.#marks.delete(mark)
   }
 
   #serve(offset: number, length: number): void {

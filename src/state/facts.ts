@@ -33,7 +33,10 @@ export const FACTS_TIMES = 2
 export const FACTS_NAMED = 3
 /** Control ops took effect: what recomputing nodes drew. Needs no op. */
 export const FACTS_MEMBERS = 4
-export type FactsKind = 0 | 1 | 2 | 3 | 4
+/** A put of an inode that lost its name to others' changes: for whoever has open what the name
+ *  shows now, it is as one of theirs. */
+export const FACTS_DETACHED = 5
+export type FactsKind = 0 | 1 | 2 | 3 | 4 | 5
 
 export class Facts {
   kind: FactsKind = FACTS_PLAIN

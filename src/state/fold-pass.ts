@@ -7,7 +7,7 @@
 // until the view shows or hides it: find() knows it.
 
 import type { Ids } from '../ops/ids.ts'
-import type { AuthorId, LinkId, Name, NodeId } from '../ops/types.ts'
+import type { AuthorId, LinkId, Name, NodeId, NodeKind } from '../ops/types.ts'
 import { must } from '../util/assert.ts'
 import { Facts } from './facts.ts'
 import type { HistoryOp, Standing } from './node-history.ts'
@@ -15,11 +15,19 @@ import type { Entry, LinkRecord, NodeRecord } from './records.ts'
 import type { Store } from './store.ts'
 import { Touched } from './touched.ts'
 
+/** What a name showed. */
+export interface WasShown {
+  ino: number
+  generation: number
+  kind: NodeKind
+}
+
 /** Who is told what the view shows differently now. Not told: what the caller of a local operation
  *  knows anyway. */
 export interface ViewChanges {
-  /** The name came, went, or names another node now. */
-  entry(parentIno: number, name: Name): void
+  /** The name came, went, or names another node now. `was`: what it showed before; of several
+   *  changes in one go the first one's counts. */
+  entry(parentIno: number, name: Name, was: WasShown | undefined): void
   /** Attributes changed, or the ino names no node any more. */
   node(ino: number): void
   content(ino: number): void
@@ -79,7 +87,8 @@ export class FoldPass {
   readonly context: FoldContext
   readonly rules: FoldRules
   facts: Facts = new Facts(0, 0)
-  /** Others' ops, or standings: the kernel does not know yet what it changes. */
+  /** Others' ops, or standings, or a put that is to them as one of others': the kernel does not
+   *  know yet what it changes. */
   isRemote = false
   /** Records whose ops changed, in the order in which they were first touched. */
   readonly touched = new Touched()

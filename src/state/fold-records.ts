@@ -52,7 +52,7 @@ export class FoldRecords {
       this.#defer(record, op, ref)
       return record
     }
-    if (isRemote && record.kind === KIND_FILE) this.#noteWinner(record)
+    if (this.#pass.isRemote && record.kind === KIND_FILE) this.#noteWinner(record)
     this.#step(record, op, ref)
     return record
   }

@@ -15,7 +15,7 @@ import type { Ids } from '../ops/ids.ts'
 import type { NodeId, Op, OpRef } from '../ops/types.ts'
 import { KIND_DIRECTORY } from '../ops/types.ts'
 import { must } from '../util/assert.ts'
-import { FACTS_FOLLOW, FACTS_NAMED, FACTS_TIMES } from './facts.ts'
+import { FACTS_DETACHED, FACTS_FOLLOW, FACTS_NAMED, FACTS_TIMES } from './facts.ts'
 import type { Facts } from './facts.ts'
 import { FoldPass, LONE_CONTEXT } from './fold-pass.ts'
 import type { FoldContext } from './fold-pass.ts'
@@ -29,7 +29,7 @@ import { sameContent } from './registers.ts'
 import type { Store } from './store.ts'
 import { View } from './view.ts'
 
-export type { FoldContext, ViewChanges } from './fold-pass.ts'
+export type { FoldContext, ViewChanges, WasShown } from './fold-pass.ts'
 export type { HistoryOp, Standing } from './node-history.ts'
 
 const GROUPS_PAGE = 256
@@ -62,7 +62,7 @@ export class Fold {
   apply(
     ops: readonly Op[], refs: readonly OpRef[], facts: Facts, seen?: Seen,
   ): (NodeId | undefined)[] {
-    this.#begin(facts, seen !== undefined)
+    this.#begin(facts, seen !== undefined || facts.kind === FACTS_DETACHED)
     const follow = facts.kind === FACTS_FOLLOW ? this.#followed(ops) : undefined
     const standing = this.#standingOf(refs[0], seen)
     const nodes: (NodeId | undefined)[] = []
@@ -167,8 +167,9 @@ export class Fold {
     if (kept !== undefined) context.changes.detached(ino, kept, parent)
     const isFree = (one: number): boolean => this.#store.node(one) === undefined
     this.#renumber(record, facts.ino(this.#store.meta, isFree))
+    const shown = { ino, generation: record.generation, kind: record.kind }
     for (const link of record.links) {
-      if (link.shown) context.changes.entry(link.shownParent, link.shownName)
+      if (link.shown) context.changes.entry(link.shownParent, link.shownName, shown)
     }
   }
 

@@ -52,7 +52,7 @@ export class ViewEntries {
     parent.entryCount++
     if (kind === KIND_DIRECTORY) parent.subdirCount++
     this.#pass.changeTimes(parent)
-    if (this.isLoud) context.changes.entry(parent.ino, name)
+    if (this.isLoud) context.changes.entry(parent.ino, name, undefined)
   }
 
   /** Takes the entry away; shownParent and cookie stay for a new one in the same pass. */
@@ -71,7 +71,8 @@ export class ViewEntries {
     this.#pass.setLink(record, at, { ...link, shown: false })
     this.#bare.add(record)
     if (record.virtualOf !== '') this.#variants.push(record)
-    if (this.isLoud) context.changes.entry(parent.ino, link.shownName)
+    if (!this.isLoud) return
+    context.changes.entry(parent.ino, link.shownName, { ino, generation: record.generation, kind })
   }
 
   /** A variant that has become a file of another id, at its name: the ino stays. */

@@ -7,6 +7,7 @@
 // Used by LiveTree alone.
 
 import type { AttrChange, Content, NodeId, Op, OpRef } from '../ops/types.ts'
+import { KIND_DIRECTORY } from '../ops/types.ts'
 import type { Facts } from '../state/facts.ts'
 import type { NodeRecord } from '../state/records.ts'
 import { applyAttr } from '../state/registers.ts'
@@ -35,8 +36,15 @@ export function withoutName(record: NodeRecord): NodeRecord {
   return copy
 }
 
-/** `record` is what the inode was. */
-export function detachedFrom(record: NodeRecord, parent: number): Detached {
+/** `record` is what the inode was. A directory takes no more names: as one removed here. */
+export function detachedFrom(record: NodeRecord, parent: number): LocalInode {
+  if (record.kind === KIND_DIRECTORY) {
+    return { record: withoutName(record), parent, kind: 'orphan' }
+  }
+  return detachedFile(record, parent)
+}
+
+function detachedFile(record: NodeRecord, parent: number): Detached {
   const node = record.virtualOf === '' ? record.node : record.virtualOf
   return { record: withoutName(record), parent, kind: 'detached', node, base: writerBase(record) }
 }

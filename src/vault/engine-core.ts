@@ -92,6 +92,8 @@ export interface EngineCoreOptions extends StateOptions {
   loose?: ((record: JournalRecord) => void) | undefined
   /** Packs that are in the index wholly, at the time of the call. */
   marks?: ((isClosing: boolean) => PackMark[]) | undefined
+  /** Told when `mayWrite` changes, and at opening. */
+  onMayWrite?: ((mayWrite: boolean) => void) | undefined
   /** Told of failures that nobody waits for. */
   onTrouble: (error: unknown) => void
 }
@@ -150,6 +152,7 @@ export class EngineCore {
   #standing: { members: MembersView | undefined; isValid: boolean; until: number } = {
     members: undefined, isValid: false, until: 0,
   }
+  #toldMayWrite: boolean | undefined
   #isClosing = false
   #isInTree = false
   #closing: Promise<void> | undefined
@@ -189,9 +192,11 @@ export class EngineCore {
     live.tree = core.tree
     if (options.readOnly === true) return core
     core.#refold()
+    core.#tellMayWrite()
     const { logs } = options
     if (logs === undefined) return core
     await core.#publish()
+    core.#tellMayWrite()
     if (logs.length(options.keys.author) > core.committer.nextSeq) await core.replica?.pump()
     if (options.isManual !== true) logs.onGrowth(() => core.#kick())
     return core
@@ -233,8 +238,12 @@ export class EngineCore {
 
   /** Applies all that can be applied, and publishes all own batches that are durable. */
   async pump(): Promise<void> {
-    const both = await Promise.allSettled([this.replica?.pump(), this.#publish()])
-    for (const one of both) if (one.status === 'rejected') throw one.reason
+    try {
+      const both = await Promise.allSettled([this.replica?.pump(), this.#publish()])
+      for (const one of both) if (one.status === 'rejected') throw one.reason
+    } finally {
+      this.#tellMayWrite() // also what a member, a fork or a failure on the way has changed
+    }
   }
 
   /** Everything done so far is durable in the journal when it resolves. */
@@ -403,7 +412,15 @@ export class EngineCore {
     facts.kind = FACTS_MEMBERS
     this.applier.refold(facts)
     journal.append(JOURNAL_FACTS, sealFacts(encodeFacts([facts]), undefined, keys, random))
+    this.#tellMayWrite()
     return true
+  }
+
+  #tellMayWrite(): void {
+    const { onMayWrite } = this.#options
+    if (onMayWrite === undefined || this.#toldMayWrite === this.mayWrite) return
+    this.#toldMayWrite = this.mayWrite
+    onMayWrite(this.#toldMayWrite)
   }
 
   #kick(): void {
@@ -415,7 +432,7 @@ export class EngineCore {
 /** Inodes that others' ops take the name of while they are open here live on in the tree. */
 function withDetached(changes: ViewChanges, live: { tree?: LiveTree }): ViewChanges {
   return {
-    entry: (parentIno, name) => changes.entry(parentIno, name),
+    entry: (parentIno, name, was) => changes.entry(parentIno, name, was),
     node: (ino) => changes.node(ino),
     content: (ino) => changes.content(ino),
     detached: (ino, record, parent) => {

@@ -19,6 +19,8 @@ import { OpenFile, SEAL_FINAL, SEAL_PARTIAL, SEAL_URGENT } from './open-file.ts'
 import { Orphans } from './orphans.ts'
 
 const HURRY_MS = 5
+const MODE_TYPE = 0o170000
+const MODE_DIRECTORY = 0o040000
 /** Beyond it, what the kernel has forgotten is taken out. */
 const WITH_DATA_COUNT = 4096
 
@@ -177,10 +179,26 @@ export class Files implements UnsealedContent, BufferEvents {
     return this.#withData.has(ino) && this.#buffers.attrs(ino) !== undefined
   }
 
+  /** As isInUse(), or a directory that the kernel knows: it may be a process's working directory,
+   *  which must live on when another device removes it. */
+  isHeld(ino: Ino): boolean {
+    if (this.isInUse(ino)) return true
+    const attr = this.#buffers.attrs(ino)
+    return attr !== undefined && (attr.mode & MODE_TYPE) === MODE_DIRECTORY
+  }
+
+  /** Whether the kernel may have the inode in mind. */
+  isKnown(ino: Ino): boolean {
+    return this.#buffers.attrs(ino) !== undefined
+  }
+
   /** Attributes that another device changed, or content of a file that is not in use. */
   changedElsewhere(ino: Ino): void {
-    const node = this.#buffers.attrs(ino) === undefined ? undefined : this.#tree.node(ino)
+    const held = this.#buffers.attrs(ino)
+    if (held === undefined) return
+    const node = this.#tree.node(ino)
     if (node !== undefined) this.#buffers.attach(ino, node.attr)
+    else if (held.nlink > 0) this.#buffers.setAttrs(ino, 0, { ...held, nlink: 0 })
   }
 
   /** An ino in use lost its name, or its content, to another device's change; the tree keeps it. */

@@ -17,7 +17,7 @@ import {
   ATTR_KEY_MODE, ATTR_KEY_MTIME, ATTR_KEY_OWNER, ATTR_KEY_XATTR, KIND_DIRECTORY, KIND_FILE,
 } from '../ops/types.ts'
 import { conflictName } from '../state/conflict-names.ts'
-import { FACTS_FOLLOW, FACTS_NAMED, FACTS_TIMES, Facts } from '../state/facts.ts'
+import { FACTS_DETACHED, FACTS_FOLLOW, FACTS_NAMED, FACTS_TIMES, Facts } from '../state/facts.ts'
 import { LONE_CONTEXT } from '../state/fold-pass.ts'
 import { Fold } from '../state/fold.ts'
 import type { Entry, LinkRecord } from '../state/records.ts'
@@ -384,7 +384,9 @@ export class LiveTree implements Tree {
     ))
     if (!isPlaced()) this.#queue.placeAll?.()
     const ops = isPlaced() ? [op] : this.#asCopy(local, node, op)
-    const { refs } = this.#run(ops, new Facts(attr.ctimeSec, attr.ctimeNsec))
+    const facts = new Facts(attr.ctimeSec, attr.ctimeNsec)
+    facts.kind = FACTS_DETACHED
+    const { refs } = this.#run(ops, facts)
     const ref = must(refs[refs.length - 1], 'a put without a ref')
     local.base = [ref]
     return ref

@@ -105,6 +105,36 @@ void t.test('another device writes a file that is open here', async (test) => {
   test.equal(one.anna.tree.node(ino), undefined)
 })
 
+void t.test('an inode that was just replaced gets no name', async (test) => {
+  const one = open(test)
+  const ino = one.create('f', 'before')
+  await one.settle()
+  one.bert.write('f', 'by bert')
+  one.world.sync()
+  test.throws(() => one.fs.link(ino, one.root, 'linked'), { message: 'errno 2' })
+  test.strictSame(one.anna.names(), ['f'])
+  one.close(ino)
+})
+
+void t.test('a name that is open gives way to what a replaced file is written', async (test) => {
+  const one = open(test)
+  const old = one.create('f', 'before')
+  await one.settle()
+  one.bert.write('f', 'by bert')
+  one.world.sync()
+  const now = one.opened('f')
+  test.equal(await one.read(now), 'by bert')
+  one.fs.write(old, 0, Buffer.from('BEFORE, written'))
+  one.close(old)
+  await one.settle()
+  test.equal(await one.read(now), 'by bert', 'as long as it is open')
+  const newest = one.opened('f')
+  test.not(newest, now)
+  test.equal(await one.read(newest), 'BEFORE, written')
+  test.strictSame(Object.values(one.bert.view()).toSorted(), ['BEFORE, written', 'by bert'])
+  for (const ino of [now, newest]) one.close(ino)
+})
+
 void t.test('unsealed bytes are never put over what they have not seen', async (test) => {
   const one = open(test)
   const ino = one.create('f', 'before')
