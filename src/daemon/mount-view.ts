@@ -3,8 +3,8 @@
 // it hears changes from; there are none before files and names are known.
 //
 // Changes are gathered while a batch is applied, which nothing interrupts, and told when it is
-// done: first the records are brought up to date (they answer the kernel without us), then the kernel is
-// told. So they are coalesced, and no more are held than one batch has.
+// done: first the records are brought up to date (they answer the kernel without us), then the
+// kernel is told. So they are coalesced, and no more are held than one batch has.
 
 import { NameView } from '../fs/name-view.ts'
 import type { NameOrder } from '../fs/directory-view.ts'

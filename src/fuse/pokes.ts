@@ -1,13 +1,14 @@
 // Pokes: watchers (inotify) of the mount hear of changes that came past the kernel. A helper
-// process makes the call that a local program would have made; the native gate answers it as if it did what
-// is done already, so that nothing changes, and the kernel tells its watchers.
+// process makes the call that a local program would have made; the native gate answers it as if
+// it did what is done already, so that nothing changes, and the kernel tells its watchers.
 //
 // What waits is a name and what it showed before; which call it takes is decided when its turn
-// comes, by what it shows then: so a name that changed often is poked once, and one that came and
-// went not at all. A directory that the kernel does not know has no watcher and is not poked.
-// Bounded: what comes while too many wait is dropped, as the kernel drops what overflows a
-// watcher's queue. While the name of an inode waits to appear, the kernel may not remember it (isYoung): it
-// could not be made to appear any more. Nor, while a name waits to go, that a name is not there.
+// comes, by what it shows then: so a name that changed often is poked once, and one that came
+// and went not at all. A directory that the kernel does not know has no watcher and is not
+// poked. Bounded: what comes while too many wait is dropped, as the kernel drops what overflows
+// a watcher's queue. While the name of an inode waits to appear, the kernel may not remember it
+// (isYoung): it could not be made to appear any more. Nor, while a name waits to go, that a name
+// is not there.
 //
 // Without a passed self-test (a poke that nobody announced is refused, one that was is answered)
 // there are none. One poke is under way at any time. Owned by the daemon's mounted vault.

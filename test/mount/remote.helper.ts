@@ -108,7 +108,8 @@ export class Device {
   read(path: string): string {
     const { node } = this.at(path)
     const content = node?.content
-    return content?.kind === 'inline' ? Buffer.from(content.bytes).toString() : String(content?.kind)
+    if (content?.kind !== 'inline') return String(content?.kind)
+    return Buffer.from(content.bytes).toString()
   }
 }
 

@@ -49,10 +49,12 @@ int watch(int count, char** paths) {
       const auto* event = reinterpret_cast<const inotify_event*>(bytes + at);
       std::string line;
       for (const Word& word : kWords) {
-        if ((event->mask & word.bit) != 0) line += (line.empty() ? "" : ",") + std::string(word.text);
+        if ((event->mask & word.bit) == 0) continue;
+        line += (line.empty() ? "" : ",") + std::string(word.text);
       }
       if (!line.empty()) {
-        printf("%s %s/%s\n", line.c_str(), names[event->wd].c_str(), event->len > 0 ? event->name : "");
+        const char* const name = event->len > 0 ? event->name : "";
+        printf("%s %s/%s\n", line.c_str(), names[event->wd].c_str(), name);
       }
       at += static_cast<ssize_t>(sizeof *event + event->len);
     }
