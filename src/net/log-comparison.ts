@@ -60,10 +60,13 @@ export class LogComparison implements Claimant {
   readonly #entries = new Map<string, Entry>()
   readonly #grown = new Map<string, LogName>()
   readonly #fresh: LogName[] = []
+  readonly #firstTold = new Set<string>()
   /** One step after the other. */
   #steps: Promise<void> = Promise.resolve()
   #waitingSteps = 0
   #isTold = false
+  /** The end of the peer's first telling came in, and its heads were taken: not the same turn. */
+  #isLastStageSeen = false
   #isHeard = false
   #isClosed = false
 
@@ -111,8 +114,8 @@ export class LogComparison implements Claimant {
 
   onHeads(bytes: Uint8Array): void {
     const { stage, heads } = decodeHeads(bytes)
-    if ((stage === STAGE_LATER) !== this.#isHeard) throw protocolError('heads-stage')
-    if (stage === STAGE_LAST) this.#isHeard = true
+    if ((stage === STAGE_LATER) !== this.#isLastStageSeen) throw protocolError('heads-stage')
+    if (stage === STAGE_LAST) this.#isLastStageSeen = true
     this.#step(async () => {
       const entries: Entry[] = []
       for (const head of heads) {
@@ -122,6 +125,7 @@ export class LogComparison implements Claimant {
         entries.push(entry)
         this.#options.onHead(head)
       }
+      if (stage === STAGE_LAST) this.#isHeard = true
       const isLater = stage === STAGE_LATER
       await this.#compare(stage === STAGE_LAST ? [...this.#entries.values()] : entries, isLater)
     })
@@ -243,8 +247,6 @@ export class LogComparison implements Claimant {
   async #heldHeads(): Promise<LogHead[]> {
     return (await this.#options.logs.heads()).filter(({ length }) => length > 0)
   }
-
-  readonly #firstTold = new Set<string>()
 
   #tell(stage: number, heads: readonly LogHead[]): void {
     if (this.#isClosed) return
