@@ -1,11 +1,12 @@
-// Dials: every known address of members that are not connected, with growing pauses, until each is.
-// An address comes from the address book, a person, the local network or the hash table, and is kept
-// while it is good for something. One that does not know the newest epoch yet opens to an older one,
-// so the last few are tried in turn.
+// Dials: every known address of members that are not connected, with growing pauses, until each
+// is. An address comes from the address book, a person, the local network or the hash table, and
+// is kept while it is good for something. One that does not know the newest epoch yet opens to an
+// older one, so the last few are tried in turn.
 //
-// Pauses: 1 s, doubled up to 60 s, each between one half and the whole of it, so that two that dial
-// each other do not stay in step. They begin anew when the network changed (retryNow). A device that
-// broke the protocol is left alone for a minute, then twice as long each time, up to 10 minutes.
+// Pauses: 1 s, doubled up to 60 s, each between one half and the whole of it, so that two that
+// dial each other do not stay in step. They begin anew when the network changed (retryNow). A
+// device that broke the protocol is left alone for a minute, then twice as long each time, up to
+// 10 minutes.
 
 import type { AuthorId } from '../ops/types.ts'
 import { LatticeError, isLatticeError } from '../util/errors.ts'

@@ -3,8 +3,8 @@
 // once, whoever asked for it, and is checked against its id before anybody sees it.
 //
 //   who is asked   a peer known to have it, the one that will be done first; otherwise, if somebody
-//                  waits or there is only one peer, any that may have it; otherwise all that may are
-//                  asked first whether they do, many ids at once
+//                  waits or there is only one peer, any that may have it; otherwise all that
+//                  may are asked first whether they do, many ids at once
 //   another peer   after "not there", wrong bytes, or the end of the connection
 //   nobody         the job is set aside until a peer comes or says something new, for appearMs at
 //                  most unless connections are being made

@@ -1,6 +1,6 @@
-// One connection's comparison of logs, before any of them is replicated on it: Hypercore must never
-// see two histories of one author. Each side tells (length, tree hash) of what it holds; the pair of
-// what both told of a log decides, at the shorter length:
+// One connection's comparison of logs, before any of them is replicated on it: Hypercore must
+// never see two histories of one author. Each side tells (length, tree hash) of what it holds; the
+// pair of what both told of a log decides, at the shorter length:
 //
 //   equal lengths       both compare what was told
 //   one of them longer  it compares its hash at the shorter length with what it was told, and sends
@@ -14,7 +14,7 @@
 // (not whole yet) is told again when it grew. At most LOGS_MAX logs a connection.
 
 import type { AuthorId } from '../ops/types.ts'
-import { LatticeError, isLatticeError } from '../util/errors.ts'
+import { isLatticeError } from '../util/errors.ts'
 import type { PeerChannel } from './channel.ts'
 import type { Claimant, LogClaims } from './log-claims.ts'
 import {
@@ -158,7 +158,8 @@ export class LogComparison implements Claimant {
 
   async #tellGrown(): Promise<void> {
     const grown = [...this.#grown.keys()].slice(0, HEADS_MAX)
-    const held = new Map((await this.#heldHeads()).map((head) => [keyOf(head.author, head.kind), head]))
+    const heads = await this.#heldHeads()
+    const held = new Map(heads.map((head) => [keyOf(head.author, head.kind), head]))
     const told: LogHead[] = []
     for (const key of grown) {
       this.#grown.delete(key)
@@ -274,7 +275,7 @@ export class LogComparison implements Claimant {
   #step(step: () => Promise<void>): void {
     if (this.#isClosed) return
     if (++this.#waitingSteps > STEPS_MAX) {
-      throw new LatticeError('protocol', 'heads come too fast', { details: { rule: 'heads-flood' } })
+      throw protocolError('heads-flood')
     }
     this.#steps = this.#steps.then(async () => {
       this.#waitingSteps--

@@ -150,7 +150,8 @@ t.test('a server keeps its bounds, a fetcher what it granted', async (t) => {
   for (const [i, rule] of ['part-order', 'part-credit'].entries()) {
     const liar = await newHostile(node, keysAt(vault, 2 + i))
     liar.send('hello', HELLO)
-    await until(() => node.network.peers().some(({ device }) => device === keysAt(vault, 2 + i).self))
+    const { self } = keysAt(vault, 2 + i)
+    await until(() => node.network.peers().some(({ device }) => device === self))
     const fetches = Array.from({ length: 8 }, (_, n) => (
       node.network.fetcher.fetch(
         String.fromCharCode(n, i).repeat(16) as BundleId, 1 << 20, 'read', { timeoutMs: 3000 },
@@ -211,7 +212,8 @@ t.test('random bytes in every message: a named end, never an exception', async (
   const ids = [someId, nobody as string as BundleId]
   const nonce = zeros(32)
   t.same(decodeProve(encodeProve({ query: 1, nonce, ids })), { query: 1, nonce, ids })
-  t.same(decodeProofs(encodeProofs(2, [nonce, undefined])), { query: 2, proofs: [nonce, undefined] })
+  const proofs = [nonce, undefined]
+  t.same(decodeProofs(encodeProofs(2, proofs)), { query: 2, proofs })
 })
 
 t.test('logs: attached where both agree, reported where they differ', async (t) => {
@@ -236,7 +238,9 @@ t.test('logs: attached where both agree, reported where they differ', async (t) 
   await until(() => mine.names.length === 4 && theirs.names.length === 4)
   t.same([mine.names, theirs.names], [agreed, agreed])
   await until(() => mine.forks.length === 2 && theirs.forks.length === 2)
-  for (const { forks } of [mine, theirs]) t.same(forks.map(({ length }) => length).toSorted(), [1, 2])
+  for (const { forks } of [mine, theirs]) {
+    t.same(new Set(forks.map(({ length }) => length)), new Set([1, 2]))
+  }
   // later: a new log at one side, and one at both that differs
   mine.set(author(7), 'content', ['q'])
   await until(() => mine.names.length === 5 && theirs.names.length === 5)
@@ -248,7 +252,7 @@ t.test('logs: attached where both agree, reported where they differ', async (t) 
   await until(() => theirs.detached === 1)
 })
 
-t.test('a log of which nothing is here comes by one connection until its first block', async (t) => {
+t.test('a log of which nothing is here comes by one connection at first', async (t) => {
   const vault = newVault(3)
   const log = '\u0007'.repeat(32) as AuthorId
   const holders = [new MemoryLogs(), new MemoryLogs()]

@@ -1,5 +1,5 @@
-// Whole networks on loopback: connecting, one connection for each pair, fetching, proofs of holding,
-// limits, pause, removal, peers that come and go.
+// Whole networks on loopback: connecting, one connection for each pair, fetching, proofs of
+// holding, limits, pause, removal, peers that come and go.
 
 import t from 'tap'
 import type { BundleId } from '../../src/chunks/bundle-id.ts'

@@ -50,13 +50,14 @@ t.test('every part of a proof counts', (t) => {
   const [a, b] = [keysAt(vault, 0), keysAt(vault, 1)]
   const epoch = new EpochNetwork(a.epochs[0]!)
   const context = { vaultId: a.vaultId, handshakeHash: fill(6, 64) }
-  const verifier = { self: b.self, epochs: [epoch], isMember: (device: string) => device === a.self }
+  const verifier = { self: b.self, epochs: [epoch], isMember: (one: string) => one === a.self }
   const proof = makeProof(context, true, a.self, a.signKeyPair, epoch)
   t.same(checkProof(context, true, proof, verifier).device, a.self)
   const refused = (
     rule: string, bytes = proof, of = context, isDialler = true, by = verifier,
   ): void => {
-    t.throws(() => checkProof(of, isDialler, bytes, by), { code: 'refused', details: { rule } }, rule)
+    const error = { code: 'refused', details: { rule } }
+    t.throws(() => checkProof(of, isDialler, bytes, by), error, rule)
   }
   for (let at = 0; at < proof.length; at++) {
     const bent = new Uint8Array(proof)
@@ -75,7 +76,8 @@ t.test('every part of a proof counts', (t) => {
   refused('proof-signature', makeProof(context, true, a.self, b.signKeyPair, epoch))
   const other = new EpochNetwork({ ...newEpoch(), epochId: epoch.epochId })
   refused('proof-mac', makeProof(context, true, a.self, a.signKeyPair, other))
-  refused('proof-epoch', makeProof(context, true, a.self, a.signKeyPair, new EpochNetwork(newEpoch())))
+  const unknown = new EpochNetwork(newEpoch())
+  refused('proof-epoch', makeProof(context, true, a.self, a.signKeyPair, unknown))
   t.end()
 })
 
@@ -106,7 +108,8 @@ t.test('a proof of one connection is nothing on another; garbage and silence end
   const answer = await frame(first, 1000)
   const context = { vaultId: b.vaultId, handshakeHash: first.handshakeHash! }
   const isMember = (): boolean => true
-  t.equal(checkProof(context, false, answer, { self: b.self, epochs: [epoch], isMember }).device, a.self)
+  const verifier = { self: b.self, epochs: [epoch], isMember }
+  t.equal(checkProof(context, false, answer, verifier).device, a.self)
   t.same(peers, [b.self])
 
   for (const [bytes, rule] of [
