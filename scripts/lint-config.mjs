@@ -45,7 +45,7 @@ const homes = {
   '@clack/prompts': ['cli'],
   'smol-toml': ['config'],
   pino: ['daemon'],
-  'compact-encoding': ['ops', 'state', 'net'],
+  'compact-encoding': ['ops', 'state'],
   'p-queue': [],
   hypercore: ['logs'],
   'hypercore-storage': ['logs'],

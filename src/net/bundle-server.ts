@@ -1,7 +1,7 @@
-// One connection's serving side: what the peer wants, in order of rank, in parts. Bounds: 256 wants,
-// three bundles in memory, as many bytes under way as the peer granted (credit), and no part while
-// the stream is full, so that small messages pass. Of eight parts at least one goes to the lowest
-// rank that waits: bulk goes on, slowly, while somebody reads.
+// One connection's serving side: what the peer wants, in order of rank, in parts. Bounds: 256
+// wants, three bundles in memory, as many bytes under way as the peer granted (credit), and no
+// part while the stream is full, so that small messages pass. Of eight parts at least one goes to
+// the lowest rank that waits: bulk goes on, slowly, while somebody reads.
 
 import type { BundleId } from '../chunks/bundle-id.ts'
 import type { PeerChannel } from './channel.ts'

@@ -1,11 +1,12 @@
-// Dials: every known address of members that are not connected, with growing pauses, until each is.
-// An address comes from the address book, a person, the local network or the hash table, and is kept
-// while it is good for something. One that does not know the newest epoch yet opens to an older one,
-// so the last few are tried in turn.
+// Dials: every known address of members that are not connected, with growing pauses, until each
+// is. An address comes from the address book, a person, the local network or the hash table, and
+// is kept while it is good for something. One that does not know the newest epoch yet opens to an
+// older one, so the last few are tried in turn.
 //
-// Pauses: 1 s, doubled up to 60 s, each between one half and the whole of it, so that two that dial
-// each other do not stay in step. They begin anew when the network changed (retryNow). A device that
-// broke the protocol is left alone for a minute, then twice as long each time, up to 10 minutes.
+// Pauses: 1 s, doubled up to 60 s, each between one half and the whole of it, so that two that
+// dial each other do not stay in step. They begin anew when the network changed (retryNow). A
+// device that broke the protocol is left alone for a minute, then twice as long each time, up to
+// 10 minutes.
 
 import type { AuthorId } from '../ops/types.ts'
 import { LatticeError, isLatticeError } from '../util/errors.ts'
@@ -186,7 +187,7 @@ export class Connector {
     const nowMs = performance.now()
     let nextMs = Infinity
     for (const target of this.#targets.values()) {
-      if (target.isDialling || !this.#isWanted(target)) continue
+      if (target.isDialling || !this.#isWanted(target) || this.#isBusy(target)) continue
       if (target.dueMs > nowMs) nextMs = Math.min(nextMs, target.dueMs)
       else if (this.#dialling < PARALLEL_MAX) this.#begin(target)
     }
@@ -203,6 +204,16 @@ export class Connector {
     const connected = this.#options.connected(device)
     // a connection over the hash table is worth replacing by a direct one
     return connected === undefined || (connected === 'dht' && target.transport === 'tcp')
+  }
+
+  /** The same address, or the same device, is being dialled: what comes of that decides. */
+  #isBusy({ at, device }: Target): boolean {
+    for (const other of this.#targets.values()) {
+      if (!other.isDialling) continue
+      if (device !== ANY_DEVICE && other.device === device) return true
+      if (at !== undefined && other.at?.host === at.host && other.at.port === at.port) return true
+    }
+    return false
   }
 
   #begin(target: Target): void {
@@ -236,6 +247,10 @@ export class Connector {
       }
       stream = await rendezvous.connect(target.found, { signal })
     }
+    if (!this.#isWanted(target)) {
+      stream.destroy()
+      throw new LatticeError('cancelled', 'it is connected by now')
+    }
     const origin = { transport: target.transport, isDialler: true, address }
     const peer = await door.enter(stream, origin, epoch, expected)
     target.seen = peer.device
@@ -243,7 +258,7 @@ export class Connector {
 
   #failed(target: Target, error: unknown): void {
     if (isLatticeError(error, 'cancelled')) {
-      target.dueMs = 0
+      target.dueMs = performance.now() + this.#pause(1)
       return
     }
     const code = isLatticeError(error) ? error.code : 'internal'

@@ -137,7 +137,7 @@ export class Discovery {
     })
   }
 
-  /** Strangers who know a topic can announce what they like there: only members' keys are dialled. */
+  /** Whoever knows a topic can announce anything there: only members' keys are dialled. */
   #ownerOf(publicKey: Uint8Array, epoch: EpochNetwork): AuthorId | undefined {
     const owner = this.#members.find(({ device }) => (
       Buffer.compare(epoch.noisePublicKey(device), publicKey) === 0

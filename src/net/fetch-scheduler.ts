@@ -3,8 +3,8 @@
 // once, whoever asked for it, and is checked against its id before anybody sees it.
 //
 //   who is asked   a peer known to have it, the one that will be done first; otherwise, if somebody
-//                  waits or there is only one peer, any that may have it; otherwise all that may are
-//                  asked first whether they do, many ids at once
+//                  waits or there is only one peer, any that may have it; otherwise all that
+//                  may are asked first whether they do, many ids at once
 //   another peer   after "not there", wrong bytes, or the end of the connection
 //   nobody         the job is set aside until a peer comes or says something new, for appearMs at
 //                  most unless connections are being made
@@ -71,6 +71,8 @@ export class FetchScheduler implements Fetcher {
   readonly #maxJobs: number
   #inFlightBytes = 0
   #starts = 0
+  /** When any part arrived. */
+  #progressMs = 0
   #ticks = 0
   #timer: NodeJS.Timeout | undefined
   #isPumpDue = false
@@ -245,7 +247,10 @@ export class FetchScheduler implements Fetcher {
     this.#starts++
     this.#queue.move(job, 'moving', this.#options.nowMs())
     this.#inFlightBytes += job.sizeBytes
-    const onProgress = (): void => void (job.progressMs = this.#options.nowMs())
+    const onProgress = (): void => {
+      job.progressMs = this.#options.nowMs()
+      this.#progressMs = job.progressMs
+    }
     const transfer = peer.requests.want(job.id, job.sizeBytes, job.rank, onProgress)
     job.transfer = transfer
     transfer.done.then((sealed) => this.#arrived(job, peer, sealed)).catch((error: unknown) => {
@@ -335,7 +340,10 @@ export class FetchScheduler implements Fetcher {
       const isHopeless = job.state === 'aside' && !isExpecting &&
         nowMs - (job.asideSinceMs ?? nowMs) >= appearMs
       for (const caller of job.callers) {
-        const quietMs = nowMs - Math.max(caller.sinceMs, job.progressMs)
+        // what waits for its turn is not late while others arrive; what somebody waits for is
+        const isQueued = job.state === 'waiting' && caller.rank > 0
+        const progressMs = isQueued ? this.#progressMs : job.progressMs
+        const quietMs = nowMs - Math.max(caller.sinceMs, progressMs)
         if (!isHopeless && quietMs < caller.timeoutMs) continue
         this.#dismiss(job, caller, notAvailable(job, isHopeless))
       }

@@ -124,5 +124,7 @@ declare module 'multicast-dns' {
     ip?: string
     interface?: string
     loopback?: boolean
+    /** Where the socket is bound; on an interface's own address nothing multicast arrives. */
+    bind?: string
   }): Mdns
 }

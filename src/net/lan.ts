@@ -49,7 +49,7 @@ export class LanDiscovery {
   constructor(options: LanOptions) {
     this.#options = options
     try {
-      this.#mdns = multicastDns({ ...options.multicast, loopback: true })
+      this.#mdns = multicastDns({ ...options.multicast, loopback: true, bind: '0.0.0.0' })
     } catch (error) {
       this.#trouble(error)
       return
@@ -126,7 +126,7 @@ export class LanDiscovery {
 
   #trouble(error: unknown): void {
     if (error === null || error === undefined || this.#isClosed) return
-    const reason = error instanceof Error ? error.message : String(error)
+    const reason = error instanceof Error ? error.message : typeof error
     this.#options.log('debug', 'lan', { reason })
   }
 }

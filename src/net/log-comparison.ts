@@ -1,6 +1,6 @@
-// One connection's comparison of logs, before any of them is replicated on it: Hypercore must never
-// see two histories of one author. Each side tells (length, tree hash) of what it holds; the pair of
-// what both told of a log decides, at the shorter length:
+// One connection's comparison of logs, before any of them is replicated on it: Hypercore must
+// never see two histories of one author. Each side tells (length, tree hash) of what it holds; the
+// pair of what both told of a log decides, at the shorter length:
 //
 //   equal lengths       both compare what was told
 //   one of them longer  it compares its hash at the shorter length with what it was told, and sends
@@ -14,7 +14,7 @@
 // (not whole yet) is told again when it grew. At most LOGS_MAX logs a connection.
 
 import type { AuthorId } from '../ops/types.ts'
-import { LatticeError, isLatticeError } from '../util/errors.ts'
+import { isLatticeError } from '../util/errors.ts'
 import type { PeerChannel } from './channel.ts'
 import type { Claimant, LogClaims } from './log-claims.ts'
 import {
@@ -60,10 +60,13 @@ export class LogComparison implements Claimant {
   readonly #entries = new Map<string, Entry>()
   readonly #grown = new Map<string, LogName>()
   readonly #fresh: LogName[] = []
+  readonly #firstTold = new Set<string>()
   /** One step after the other. */
   #steps: Promise<void> = Promise.resolve()
   #waitingSteps = 0
   #isTold = false
+  /** The end of the peer's first telling came in, and its heads were taken: not the same turn. */
+  #isLastStageSeen = false
   #isHeard = false
   #isClosed = false
 
@@ -111,8 +114,8 @@ export class LogComparison implements Claimant {
 
   onHeads(bytes: Uint8Array): void {
     const { stage, heads } = decodeHeads(bytes)
-    if ((stage === STAGE_LATER) !== this.#isHeard) throw protocolError('heads-stage')
-    if (stage === STAGE_LAST) this.#isHeard = true
+    if ((stage === STAGE_LATER) !== this.#isLastStageSeen) throw protocolError('heads-stage')
+    if (stage === STAGE_LAST) this.#isLastStageSeen = true
     this.#step(async () => {
       const entries: Entry[] = []
       for (const head of heads) {
@@ -122,6 +125,7 @@ export class LogComparison implements Claimant {
         entries.push(entry)
         this.#options.onHead(head)
       }
+      if (stage === STAGE_LAST) this.#isHeard = true
       const isLater = stage === STAGE_LATER
       await this.#compare(stage === STAGE_LAST ? [...this.#entries.values()] : entries, isLater)
     })
@@ -154,7 +158,8 @@ export class LogComparison implements Claimant {
 
   async #tellGrown(): Promise<void> {
     const grown = [...this.#grown.keys()].slice(0, HEADS_MAX)
-    const held = new Map((await this.#heldHeads()).map((head) => [keyOf(head.author, head.kind), head]))
+    const heads = await this.#heldHeads()
+    const held = new Map(heads.map((head) => [keyOf(head.author, head.kind), head]))
     const told: LogHead[] = []
     for (const key of grown) {
       this.#grown.delete(key)
@@ -244,8 +249,6 @@ export class LogComparison implements Claimant {
     return (await this.#options.logs.heads()).filter(({ length }) => length > 0)
   }
 
-  readonly #firstTold = new Set<string>()
-
   #tell(stage: number, heads: readonly LogHead[]): void {
     if (this.#isClosed) return
     if (stage !== STAGE_LATER) {
@@ -272,7 +275,7 @@ export class LogComparison implements Claimant {
   #step(step: () => Promise<void>): void {
     if (this.#isClosed) return
     if (++this.#waitingSteps > STEPS_MAX) {
-      throw new LatticeError('protocol', 'heads come too fast', { details: { rule: 'heads-flood' } })
+      throw protocolError('heads-flood')
     }
     this.#steps = this.#steps.then(async () => {
       this.#waitingSteps--

@@ -48,7 +48,8 @@ function broken(rule: string): LatticeError {
 
 export { broken as protocolError }
 
-// ---- hello: version u8 ‖ abilities u32 ‖ credit u32 ‖ n u8 ‖ n × (port u16 ‖ length u8 ‖ host) ----
+// ---- hello: version u8 ‖ abilities u32 ‖ credit u32 ‖ n u8 ‖
+//             n × (port u16 ‖ length u8 ‖ host) ----
 
 export interface Hello {
   version: number
@@ -188,7 +189,7 @@ export function decodeHaving(bytes: Uint8Array): { query: number; has: boolean[]
   return { query, has }
 }
 
-// ---- want: request u32 ‖ rank u8 ‖ id 32. A second one with the same request changes its rank ----
+// ---- want: request u32 ‖ rank u8 ‖ id 32; a second one with the same request moves its rank ----
 
 export interface Want {
   request: number
@@ -262,7 +263,7 @@ export function decodeNumber(bytes: Uint8Array): number {
 }
 
 // ---- prove: query u32 ‖ nonce 32 ‖ n u8 ‖ n × id 32 ----
-// ---- proof: query u32 ‖ n u8 ‖ n × (holds u8 ‖ BLAKE3-256 keyed with the nonce, of the bundle) ----
+// ---- proof: query u32 ‖ n u8 ‖ n × (held u8 ‖ hash 32: of the bundle, under the nonce) ----
 
 export interface Prove {
   query: number

@@ -146,7 +146,7 @@ export class EpochNetwork {
   }
 }
 
-/** The epochs that doors and proofs are good for, newest first; kept ones of `before` are reused. */
+/** The epochs that doors and proofs are good for, newest first; those in `before` are kept. */
 export function epochNetworks(
   epochs: readonly NetworkEpoch[], before: readonly EpochNetwork[] = [],
 ): EpochNetwork[] {

@@ -271,9 +271,9 @@ export class Network {
   }
 
   /**
-   * Whether the device holds each of the bundles right now: it answers with a hash under a nonce of
-   * this side's over the whole of it, which is compared with this device's own. False when it is not
-   * connected, does not answer, or the bundle is not here either.
+   * Whether the device holds each of the bundles right now: it answers with a hash over the whole
+   * of it under a nonce of this side's, which is compared with this device's own. False when it is
+   * not connected, does not answer, or the bundle is not here either.
    */
   async prove(device: AuthorId, ids: readonly BundleId[]): Promise<boolean[]> {
     const proven: boolean[] = []

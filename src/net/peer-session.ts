@@ -6,7 +6,6 @@ import { randomBytes } from '../crypto/random.ts'
 import { blake3Keyed } from '../crypto/hash.ts'
 import type { BundleId } from '../chunks/bundle-id.ts'
 import type { AuthorId } from '../ops/types.ts'
-import { LatticeError } from '../util/errors.ts'
 import { readU32 } from '../util/bytes.ts'
 import { BundleRequests } from './bundle-requests.ts'
 import { BundleServer } from './bundle-server.ts'
@@ -363,7 +362,7 @@ export class PeerSession {
     clearTimeout(this.#hello)
     clearInterval(this.#ticker)
     if (error !== undefined) {
-      const why = error instanceof LatticeError ? error.message : String(error)
+      const why = error instanceof Error ? error.message : typeof error
       this.#shared.log('warn', 'peer-trouble', { reason, why })
     }
     this.#server.close()

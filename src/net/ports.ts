@@ -71,8 +71,8 @@ export interface FetchOptions {
 export interface Fetcher {
   /**
    * Resolves when the bundle is stored. Rejects with a LatticeError: 'not-available' (nobody
-   * reachable has it, within timeoutMs), 'cancelled' (the signal), 'busy' (too many wait), 'closed',
-   * or the sink's. Callers of one id share one transfer; the highest priority counts.
+   * reachable has it, within timeoutMs), 'cancelled' (the signal), 'busy' (too many wait),
+   * 'closed', or the sink's. Callers of one id share one transfer; the highest priority counts.
    */
   fetch(
     id: BundleId, sizeBytes: number, priority: FetchPriority, options: FetchOptions,

@@ -72,7 +72,8 @@ export async function runRelay(options: RelayOptions): Promise<RunningNode> {
     ...(isFirewalled === undefined ? {} : { firewalled: isFirewalled }),
   })
   dht.on('error', (error: Error) => log('warn', 'relay', { reason: error.message }))
-  const relay = new BlindRelay({ createStream: (of) => dht.createRawStream({ ...of, framed: true }) })
+  const createStream = (of?: object): unknown => dht.createRawStream({ ...of, framed: true })
+  const relay = new BlindRelay({ createStream })
   const pair = signKeyPair(options.seed)
   let sessions = 0
   const server = dht.createServer({ shareLocalAddress: false }, (stream) => {

@@ -4,9 +4,9 @@
 
 export interface Stranger {
   /** Idempotent. The connection stays, and is no stranger any more. */
-  proven(): void
+  proven: () => void
   /** Idempotent. The connection is gone. */
-  gone(): void
+  gone: () => void
 }
 
 interface Entry {

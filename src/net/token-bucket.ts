@@ -27,7 +27,7 @@ export class TokenBucket {
     if (bytesPerSecond === 0) this.#tokens = 0
   }
 
-  /** 0 when the bytes were taken; otherwise nothing was, and it is worth asking after so many ms. */
+  /** 0 when the bytes were taken; otherwise after how many ms it is worth asking again. */
   take(bytes: number): number {
     if (this.#bytesPerSecond === 0) return 0
     this.#fill()

@@ -159,7 +159,8 @@ export async function newNode(
   const lines: string[] = []
   const log: NetLog = (_, event, details) => {
     lines.push(`${event} ${Object.values(details ?? {}).join(' ')}`)
-    if (process.env['NET_LOG'] !== undefined) console.error(deviceHex(keys.self).slice(0, 4), lines.at(-1))
+    if (process.env['NET_LOG'] === undefined) return
+    console.error(deviceHex(keys.self).slice(0, 4), lines.at(-1))
   }
   const network = await Network.open({
     keys,
@@ -184,12 +185,13 @@ export function addressOfNode(node: Node): { host: string; port: number } {
   return { host: HOST, port: node.network.listener.port }
 }
 
-/** Waits until it holds; a test that waits in vain ends by the file's timeout. */
+/** Waits until it holds; a test that waits in vain fails after a minute. */
 export async function until(holds: () => boolean, what = ''): Promise<void> {
   const beginMs = Date.now()
   while (!holds()) {
     await new Promise((resolve) => void setTimeout(resolve, 5))
-    if (Date.now() - beginMs > 20_000) throw new Error(`waited in vain: ${what || holds.toString()}`)
+    const isLate = Date.now() - beginMs > 60_000
+    if (isLate) throw new Error(`waited in vain: ${what || holds.toString()}`)
   }
 }
 

@@ -1,5 +1,5 @@
-// Whole networks on loopback: connecting, one connection for each pair, fetching, proofs of holding,
-// limits, pause, removal, peers that come and go.
+// Whole networks on loopback: connecting, one connection for each pair, fetching, proofs of
+// holding, limits, pause, removal, peers that come and go.
 
 import t from 'tap'
 import type { BundleId } from '../../src/chunks/bundle-id.ts'
@@ -77,10 +77,11 @@ t.test('a member that was away meets the others by an older epoch', async (t) =>
   const b = await newNode(keysAt(vault, 1))
   const epochs = [...b.keys.epochs, newEpoch(), newEpoch()]
   const a = await newNode({ ...keysAt(vault, 0), epochs }, { staticPeers: [addressOfNode(b)] })
-  t.teardown(close(a, b))
   await until(() => a.events.includes('connected') && b.events.includes('connected'))
-  const c = await newNode({ ...keysAt(vault, 1) }, { staticPeers: [addressOfNode(a)] })
-  t.teardown(close(c))
+  await b.network.close()
+  await until(() => a.network.peers().length === 0)
+  const c = await newNode(keysAt(vault, 1), { staticPeers: [addressOfNode(a)] })
+  t.teardown(close(a, c))
   await until(() => c.events.includes('connected'))
   t.pass('and it dials those who know newer ones')
 })
@@ -155,12 +156,11 @@ t.test('wrong bytes are not stored, and another peer is asked', async (t) => {
 t.test('a size that is not true blames nobody', async (t) => {
   const [a, b] = await newPair({}, { appearMs: 100 })
   t.teardown(close(a, b))
-  const id = a.bundles.add(400 * KIB)
   for (const size of [100 * KIB, 500 * KIB]) {
+    const id = a.bundles.add(400 * KIB)
     await t.rejects(b.network.fetcher.fetch(id, size, 'read', forever), { code: 'corrupt' })
   }
   t.same(b.events, ['connected'])
-  await b.network.fetcher.fetch(id, 400 * KIB, 'read', forever).catch(() => undefined)
   const other = a.bundles.add(10)
   await b.network.fetcher.fetch(other, 10, 'read', forever)
 })
@@ -212,7 +212,7 @@ t.test('limits hold on both sides', async (t) => {
     const beganMs = performance.now()
     await Promise.all(ids.map((id) => b.network.fetcher.fetch(id, 1024 * KIB, 'pin', forever)))
     // no faster than that, but for the first burst: slowness would prove nothing
-    const leastMs = ((4 - 0.75) / 2) * 1000
+    const leastMs = ((4 - 1.5) / 2) * 1000
     t.ok(performance.now() - beganMs > leastMs, side)
     await close(a, b)()
   }
