@@ -104,7 +104,8 @@ export class DaemonPairing implements PairingControl {
 
   async close(): Promise<void> {
     await this.#joins.close()
-    for (const id of [...this.#open.keys()]) await this.closing(id)
+    const open = [...this.#open.keys()]
+    for (const id of open) await this.closing(id)
     await this.#options.network.close()
   }
 

@@ -123,7 +123,8 @@ t.test('wrong, unknown, expired and revoked codes say so', async (t) => {
   t.match(await desk.host.revoke(id), { state: 'revoked' })
   t.equal(await reason(code), 'invite-revoked')
   await t.rejects(desk.host.revoke('00000000'), { code: 'not-found' })
-  await t.rejects(desk.host.invite({ ...asked, role: 'writer', lifetimeMs: 1 }), { code: 'invalid' })
+  const short = { ...asked, role: 'writer', lifetimeMs: 1 } as const
+  await t.rejects(desk.host.invite(short), { code: 'invalid' })
   t.equal(desk.membership.members.list().length, 1)
 })
 
@@ -203,9 +204,8 @@ t.test('a crash of either side at any step can be repeated', async (t) => {
     if (step === 'save-keys') home.save = fail
     if (step === 'state') home.save = async () => (await save(), fail())
     if (step === 'stored-lost') {
-      const write = home.save
       home.save = async () => {
-        await write.call(home)
+        await save()
         setImmediate(() => void desk.listener.close())
       }
     }
@@ -216,7 +216,8 @@ t.test('a crash of either side at any step can be repeated', async (t) => {
     await desk.cut()
     await desk.listen()
     home.joins = home.newJoins()
-    const again = { ...decodeCode(code), addresses: [{ host: '127.0.0.1', port: desk.listener.port }] }
+    const addresses = [{ host: '127.0.0.1', port: desk.listener.port }]
+    const again = { ...decodeCode(code), addresses }
     const stranger = new Home()
     const other = await until(stranger.joins, (await stranger.join(encodeCode(again))).id, ended)
     t.equal(other.problem?.reason, 'invite-used', 'nobody else may take its place')
@@ -261,7 +262,8 @@ t.test('no seed and no key lies open on a disk', async (t) => {
   t.equal(files.length, 2)
   for (const file of files) {
     const bytes = readFileSync(file)
-    t.notOk(bytes.includes(Buffer.from(seed)) || bytes.includes(Buffer.from(seed).toString('hex')), file)
+    const secret = Buffer.from(seed)
+    t.notOk(bytes.includes(secret) || bytes.includes(secret.toString('hex')), file)
   }
   t.notOk(existsSync(join(home.paths.stateDirectory, 'vaults', desk.id.slice(0, 16))))
 })

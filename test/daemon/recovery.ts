@@ -73,7 +73,8 @@ t.test('other words, and words that were replaced, open nothing', async (t) => {
   const stream = await dialAny(
     to, recoveryDoor(keys.sign.publicKey), AbortSignal.timeout(5000),
   )
-  const forged = { ...keys, sign: { ...keys.sign, secretKey: recoveryKeys(randomSecret()).sign.secretKey } }
+  const { secretKey } = recoveryKeys(randomSecret()).sign
+  const forged = { ...keys, sign: { ...keys.sign, secretKey } }
   await t.rejects(runRecovering(stream, {
     phrase: forged, timeouts: TIMEOUTS, store: async () => void t.fail('nothing comes'),
     device: { signKey: keys.sign.publicKey, boxKey: keys.box.publicKey, label: '' },

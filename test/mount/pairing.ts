@@ -15,7 +15,8 @@ t.test('a code carries a device into a vault', { skip: noMount() ?? false }, asy
   t.match(code, /^LATTICE-/)
   const broken = await laptop.run('join', `${code.slice(0, -2)}00`, laptop.path('v'), '--yes')
   t.equal(broken.code, 23, broken.stderr)
-  const joined = await laptop.json<Document>('join', code, laptop.path('v'), '--yes', '--label', 'it')
+  const words = ['join', code, laptop.path('v'), '--yes', '--label', 'it']
+  const joined = await laptop.json<Document>(...words)
   t.match(joined, { state: 'joined', role: 'writer', mounted: true })
   t.strictSame(readdirSync(laptop.path('v')), [], 'mounted, and nothing has come yet')
   t.equal((await laptop.run('rename-device', 'x')).code, 9, 'no history yet')
