@@ -57,7 +57,10 @@ async function open(self: number, bundles: Map<BundleId, Uint8Array>, port?: num
   return await Network.open({
     keys: keysOf(self),
     logs,
-    source: { has: (id) => bundles.has(id), read: (id) => Promise.resolve(bundles.get(id)) },
+    source: {
+      has: (ids) => Promise.resolve(ids.map((id) => bundles.has(id))),
+      read: (id) => Promise.resolve(bundles.get(id)),
+    },
     sink: { store: () => Promise.resolve() },
     options: {
       listen: { host: HOST },

@@ -3,7 +3,7 @@
 //   POST /api/v1/vaults/{id}/invites            make one          GET …/invites      list
 //   POST …/invites/{invite}/wait {revision}     long poll, 25 s
 //   POST …/invites/{invite}/decide {decision}   POST …/invites/{invite}/revoke
-//   POST /api/v1/joins   /api/v1/recoveries     begin             POST /api/v1/joins/{id}/wait, decide
+//   POST /api/v1/joins   /api/v1/recoveries     begin   POST /api/v1/joins/{id}/wait, decide
 //   POST …/members/remove  …/members/role  …/rotate  …/rename  …/phrase      GET …/peers
 
 import type { FastifyInstance } from 'fastify'

@@ -173,9 +173,9 @@ export const COMMANDS: readonly CommandSpec[] = [
     name: 'invite',
     summary: 'let another device in: print a code, and wait for it',
     description:
-      'Prints a code for one device (writer, reader, admin or blind; a blind one keeps and serves ' +
-      'sealed data without a key), and waits until it has joined. Both screens then show six ' +
-      'digits: say whether they are the same. The code works once, and for an hour.',
+      'Prints a code for one device (writer, reader, admin or blind; a blind one keeps and ' +
+      'serves sealed data without a key), and waits until it has joined. Both screens then show ' +
+      'six digits: say whether they are the same. The code works once, and for an hour.',
     arguments: [],
     options: [
       VAULT_OPTION,

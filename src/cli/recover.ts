@@ -1,4 +1,4 @@
-// `lattice recover DIR`: a new owner device from the 24 words and any full member that is reachable.
+// `lattice recover DIR`: a new owner device from the 24 words and any full member in reach.
 
 import { LatticeError } from '../util/errors.ts'
 import { text } from './command.ts'

@@ -1,5 +1,5 @@
-// `lattice service install|uninstall|status`: the unit or agent that mounts all vaults at login. The
-// templates lie in systemd/ and launchd/; only the program's path and LATTICE_HOME are put in.
+// `lattice service install|uninstall|status`: the unit or agent that mounts all vaults at login.
+// The templates lie in systemd/ and launchd/; only the program's path and LATTICE_HOME are put in.
 // `systemctl --user` and `launchctl` do the rest; where they are missing, the file is written and
 // what is left to do is said.
 

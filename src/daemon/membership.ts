@@ -98,7 +98,7 @@ export class VaultMembership {
   }
 
   /** Throws 'unsupported' for a blind device that is to read: keys of ids come by pairing only. */
-  setRole(device: AuthorId, role: Role): Promise<void> {
+  async setRole(device: AuthorId, role: Role): Promise<void> {
     const before = this.members.get(device)?.role
     if (before === 'blind' && rankOf(role) > rankOf('blind')) {
       throw new LatticeError('unsupported', 'a blind device cannot be given the keys afterwards', {
@@ -110,7 +110,7 @@ export class VaultMembership {
         hint: 'let it join anew: lattice invite',
       })
     }
-    return this.#commit((membership) => membership.setRole(device, role, this.#marksOf(device)))
+    await this.#commit((membership) => membership.setRole(device, role, this.#marksOf(device)))
   }
 
   rotate(): Promise<void> {

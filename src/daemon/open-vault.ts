@@ -25,6 +25,7 @@ import type { CheckReport } from './check.ts'
 import { Engine } from './engine.ts'
 import { isDamage } from './damage.ts'
 import type { Log } from './log.ts'
+import { KnownAddresses } from './known-addresses.ts'
 import { readIntroducer } from './pairing-join.ts'
 import type { Introducer } from './pairing-join.ts'
 import { VaultSync } from './sync.ts'
@@ -84,7 +85,10 @@ export async function openStoredVault(
   const state = await checkFormat(vaultDirectory(paths, entry.id), entry.id)
   const { config, log, readOnly } = options
   const introducer = readOnly ? undefined : await readIntroducer(state.path, vaultKeys)
-  const sync = readOnly ? undefined : new VaultSync({ ...reachedBy(config, introducer), log })
+  const known = readOnly ? undefined : await KnownAddresses.open(state.path, vaultKeys)
+  const sync = known === undefined
+    ? undefined
+    : new VaultSync({ ...reachedBy(config, introducer), addresses: known, log })
   const engine = await Engine.open({
     state, vaultKeys, ...options, ...(sync === undefined ? {} : { peers: sync }),
   })

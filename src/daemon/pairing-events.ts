@@ -11,7 +11,7 @@ export class Watched {
 
   changed(): void {
     this.#revision += 1
-    for (const wake of [...this.#waiting]) wake()
+    for (const wake of Array.from(this.#waiting)) wake()
   }
 
   /** Resolves when the revision is another than `seen`, or after `timeoutMs`. */

@@ -1,8 +1,8 @@
 // The invites that this device has issued for one vault, as a sealed file in the state directory:
 // they survive restarts, and the count of attempts cannot be turned back by one.
 //
-//   invites   record (crypto/aead.ts) under KDF(database key, 'lattice/0/local-invites'), associated
-//             data = vault id, of JSON: {version: 0, invites: [InviteRecord…]}
+//   invites   record (crypto/aead.ts) under KDF(database key, 'lattice/0/local-invites'),
+//             associated data = vault id, of JSON: {version: 0, invites: [InviteRecord…]}
 //
 // Ended ones stay a week, so that whoever comes late is told why; at most 64 in all.
 

@@ -1,6 +1,6 @@
 // A vault that this device joins: its keys until it is stored, and storing it. Every step may be
-// repeated after a crash: the device keys of an unfinished join lie in a file that only the code (or
-// the phrase) opens, so that joining again by the same code is the same device, and the inviter
+// repeated after a crash: the device keys of an unfinished join lie in a file that only the code
+// (or the phrase) opens, so that joining again by the same code is the same device, and the inviter
 // gives it the same again.
 //
 //   joins/<16 hex digits>   record under the join key (net/pairing/secrets.ts, or KDF(entropy,

@@ -42,6 +42,8 @@ export interface SyncWorkerInit {
   idKey: Uint8Array | undefined
   received: { nextNumber: number; previousNumber: number; previousBytes: number }
   choices: NetworkChoices
+  /** Where it listened before: other devices know it by that. 0: anywhere. */
+  lastPort: number
   /** Addresses that devices told before. */
   addresses: readonly { device: AuthorId; addresses: readonly HostPort[] }[]
 }

@@ -14,7 +14,9 @@ import { LogServer, RemoteSource } from '../logs/log-server.ts'
 import { LogStore } from '../logs/log-store.ts'
 import { MemoryAddressBook } from '../net/address-book.ts'
 import { Network } from '../net/network.ts'
-import type { NetworkOptions } from '../net/network.ts'
+import type { NetworkOptions, NetworkParts } from '../net/network.ts'
+import type { HostPort } from '../net/ports.ts'
+import type { AuthorId } from '../ops/types.ts'
 import { assert } from '../util/assert.ts'
 import { toHex } from '../util/bytes.ts'
 import { LatticeError, isLatticeError } from '../util/errors.ts'
@@ -100,21 +102,53 @@ async function open(): Promise<Parts> {
     received: (bundle) => engine.tell('received', bundle),
   })
   const bundles = new PackBundles((ids) => engine.ask('places', ids))
-  const book = new MemoryAddressBook()
-  for (const { device, addresses } of init.addresses) book.remember(device, addresses)
-  const network = await Network.open({
+  const network = await openNetwork({
     keys,
     logs: store,
     source: bundles,
     sink: sinkOf(receiver),
-    options: networkOptions(choices, book),
+    options: networkOptions(choices),
     log: (level, message, fields) => engine.tell('log', { level, message, fields: fields ?? {} }),
   })
   const doors = new WorkerDoors(network.listener, engine)
   return { store, server, receiver, bundles, network, doors }
 }
 
-function networkOptions(choices: NetworkChoices, addressBook: MemoryAddressBook): NetworkOptions {
+/** Listens where it did before, unless somebody else does there now. */
+async function openNetwork(parts: NetworkParts): Promise<Network> {
+  const { listen } = parts.options
+  const isAny = (listen?.port ?? 0) === 0
+  if (isAny && init.lastPort > 0) {
+    try {
+      const options = { ...parts.options, listen: { ...listen, port: init.lastPort } }
+      return await Network.open({ ...parts, options })
+    } catch (error) {
+      if (!isLatticeError(error, 'busy') && !isLatticeError(error, 'denied')) throw error
+    }
+  }
+  return Network.open(parts)
+}
+
+/** What devices tell is kept by the engine's side. */
+class ToldAddresses extends MemoryAddressBook {
+  override remember(device: AuthorId, addresses: readonly HostPort[]): void {
+    super.remember(device, addresses)
+    engine.tell('addressesTold', { device, addresses })
+  }
+
+  override forget(device: AuthorId): void {
+    super.forget(device)
+    engine.tell('addressesTold', { device, addresses: [] })
+  }
+}
+
+function addressBook(): MemoryAddressBook {
+  const book = new ToldAddresses()
+  for (const { device, addresses } of init.addresses) book.remember(device, addresses)
+  return book
+}
+
+function networkOptions(choices: NetworkChoices): NetworkOptions {
   const { host, port, lan, dht, bootstrap, peers, uploadLimit, downloadLimit } = choices
   const changed = (): void => engine.tell('peersChanged', undefined)
   return {
@@ -122,7 +156,7 @@ function networkOptions(choices: NetworkChoices, addressBook: MemoryAddressBook)
     downloadLimit,
     listen: { port, ...(host === undefined ? {} : { host }) },
     staticPeers: peers,
-    addressBook,
+    addressBook: addressBook(),
     ...(lan ? { lan: {} } : {}),
     ...(dht ? { rendezvous: { bootstrap } } : {}),
     events: { onConnected: changed, onDisconnected: changed },

@@ -17,6 +17,7 @@ import { startWorker } from '../util/start-worker.ts'
 import type { Urgency } from '../vault/content.ts'
 import type { Engine } from './engine.ts'
 import { JournalBlocks } from './journal-blocks.ts'
+import type { KnownAddresses } from './known-addresses.ts'
 import { LazyLogs } from './lazy-logs.ts'
 import { loggable } from './log.ts'
 import type { Log } from './log.ts'
@@ -41,6 +42,8 @@ export interface SyncOptions {
   choices: NetworkChoices
   /** Devices that count as members until control ops tell who is one: who let this device in. */
   known: readonly KnownDevice[]
+  /** From one start to the next. Closed with this. */
+  addresses: KnownAddresses
   log: Log
 }
 
@@ -152,6 +155,7 @@ export class VaultSync implements Peers {
     clearTimeout(this.#restart)
     this.logs.disconnect()
     this.doors.disconnect()
+    await this.#options.addresses.close()
     const running = await this.#running?.catch(() => undefined)
     if (running === undefined) return
     const { calls, client, worker } = running
@@ -259,6 +263,8 @@ export class VaultSync implements Peers {
     this.#calls = calls
     this.#update() // what became known while it started
     const { addresses } = await calls.ask('status', undefined)
+    const [own] = addresses
+    if (own !== undefined) this.#options.addresses.listensAt(own.port)
     this.doors.connect((message) => calls.tell('door', message), addresses)
     return { worker, calls, client }
   }
@@ -274,7 +280,8 @@ export class VaultSync implements Peers {
       idKey: keys.isBlind ? undefined : keys.sealKeys().idKey.slice(),
       received: packs.nextOf(RECEIVED_WRITER),
       choices: this.#options.choices,
-      addresses: [],
+      lastPort: this.#options.addresses.port,
+      addresses: this.#options.addresses.all(),
     }
   }
 
@@ -294,7 +301,7 @@ export class VaultSync implements Peers {
       },
       stream: (message) => this.doors.receive(message),
       peersChanged: () => this.#listener(),
-      addressesTold: () => undefined,
+      addressesTold: ({ device, addresses }) => this.#options.addresses.told(device, addresses),
       log: ({ level, message, fields }) => log[level]({ ...fields }, message),
     }
   }

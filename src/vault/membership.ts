@@ -15,7 +15,9 @@ import { currentEpoch, findEpoch, isBlind } from '../crypto/vault-keys.ts'
 import type { EpochKeys, VaultKeys } from '../crypto/vault-keys.ts'
 import { controlOp } from '../ops/control-codec.ts'
 import { LABEL_MAX_BYTES, rankOf } from '../ops/control-types.ts'
-import type { Certificate, ControlName, ControlOp, KeyBox, LogMark, Role } from '../ops/control-types.ts'
+import type {
+  Certificate, ControlName, ControlOp, KeyBox, LogMark, Role,
+} from '../ops/control-types.ts'
 import type { AuthorId, Op } from '../ops/types.ts'
 import type { Members } from '../state/members.ts'
 import { certify } from '../state/members-phrases.ts'

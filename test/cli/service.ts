@@ -15,7 +15,10 @@ const root = mkdtempSync(join(tmpdir(), 'lattice-service-'))
 function lattice(words: string[], environment: Record<string, string> = {}) {
   const home = join(root, 'user')
   mkdirSync(home, { recursive: true })
-  const { XDG_CONFIG_HOME: _x, LATTICE_HOME: _h, LATTICE_PASSPHRASE_FILE: _p, ...rest } = process.env
+  const rest = { ...process.env }
+  for (const name of ['XDG_CONFIG_HOME', 'LATTICE_HOME', 'LATTICE_PASSPHRASE_FILE']) {
+    delete rest[name]
+  }
   const main = join(checkout, 'src/cli/main.ts')
   const ran = spawnSync(process.execPath, ['--import', 'tsx', main, ...words], {
     cwd: checkout, encoding: 'utf8', env: { ...rest, HOME: home, ...environment },

@@ -8,6 +8,7 @@ import { newVaultKeys } from '../../src/crypto/vault-keys.ts'
 import type { VaultKeys } from '../../src/crypto/vault-keys.ts'
 import { SystemRandom } from '../../src/daemon/clock.ts'
 import { Engine } from '../../src/daemon/engine.ts'
+import { KnownAddresses } from '../../src/daemon/known-addresses.ts'
 import { openLog } from '../../src/daemon/log.ts'
 import { makeStateDirectory, stateDirectory } from '../../src/daemon/state-directory.ts'
 import { VaultSync } from '../../src/daemon/sync.ts'
@@ -47,7 +48,8 @@ export class Device {
 
   async open(): Promise<void> {
     const known = this.#known.map(({ author }) => ({ device: author, label: 'first' }))
-    this.sync = new VaultSync({ choices: this.choices, known, log })
+    const addresses = await KnownAddresses.open(this.directory, this.keys)
+    this.sync = new VaultSync({ choices: this.choices, known, addresses, log })
     this.engine = await Engine.open({
       state: stateDirectory(this.directory), vaultKeys: this.keys, config: defaultConfig(),
       readOnly: false, log, peers: this.sync,

@@ -8,7 +8,9 @@ import { LatticeError } from '../../util/errors.ts'
 const ALPHABET = '0123456789ABCDEFGHJKMNPQRSTVWXYZ'
 const GROUP = 5
 
-const VALUES = new Map<string, number>([...ALPHABET].map((letter, value) => [letter, value]))
+const VALUES = new Map<string, number>(
+  ALPHABET.split('').map((letter, value) => [letter, value]),
+)
 for (const [seen, meant] of [['O', 0], ['I', 1], ['L', 1]] as const) VALUES.set(seen, meant)
 
 /** Groups joined by '-'. */
@@ -34,7 +36,7 @@ export function fromBase32(text: string): Uint8Array {
   const out: number[] = []
   let bits = 0
   let held = 0
-  for (const [at, letter] of [...text].entries()) {
+  for (const [at, letter] of text.split('').entries()) {
     if (letter === '-' || /\s/.test(letter)) continue
     const value = VALUES.get(letter.toUpperCase())
     if (value === undefined) {

@@ -31,16 +31,15 @@ export class Frames {
     if (this.#failure === undefined) this.#stream.write(frame)
   }
 
-  /** The next frame. Rejects 'closed', 'timeout', 'pairing-protocol', 'cancelled'. One at a time. */
+  /** The next; one at a time. Rejects 'closed', 'timeout', 'pairing-protocol', 'cancelled'. */
   async next(timeoutMs: number, signal?: AbortSignal): Promise<Uint8Array> {
-    let timer: NodeJS.Timeout | undefined
     const late = new LatticeError('timeout', 'the other device does not answer', {
       hint: 'try again with both devices at hand',
     })
     const abort = (): void => this.#fail(new LatticeError('cancelled', 'cancelled'))
     signal?.addEventListener('abort', abort, { once: true })
     if (signal?.aborted === true) abort()
-    timer = setTimeout(() => this.#fail(late), timeoutMs)
+    const timer = setTimeout(() => this.#fail(late), timeoutMs)
     try {
       for (;;) {
         const frame = this.#queue.shift()

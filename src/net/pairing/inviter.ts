@@ -2,8 +2,9 @@
 // attempt is left, the host decides (daemon/pairing-host.ts); this is the order in which things
 // must happen, and what each step has to prove.
 //
-// Invariants: begin() has counted the attempt durably before the nonce is told; nothing of the vault
-// but id, name and role leaves before both people confirmed; admit() runs at most once a connection.
+// Invariants: begin() has counted the attempt durably before the nonce is told; nothing of the
+// vault but id, name and role leaves before both people confirmed; admit() runs at most once a
+// connection.
 
 import { randomBytes } from '../../crypto/random.ts'
 import type { SignKeyPair } from '../../crypto/sign.ts'
@@ -48,7 +49,8 @@ export interface InviterSide {
   timeouts?: Timeouts
   /**
    * Whether the device may try: counts the attempt. `isResumed`: it was let in by this invite
-   * before. Throws 'invite-used', 'invite-expired', 'invite-revoked', 'invite-spent', 'invite-busy'.
+   * before. Throws 'invite-used', 'invite-expired', 'invite-revoked', 'invite-spent' or
+   * 'invite-busy'.
    */
   begin(device: JoiningDevice): Promise<{ isResumed: boolean }>
   /** Resolves when the person at this device agrees; throws 'digits-differ', 'pairing-refused'. */

@@ -5,9 +5,9 @@
 //   transcript = BLAKE2b-256('lattice/0/pairing' ‖ handshake hash ‖ u32 length of hello ‖ hello ‖
 //                u32 length of offer ‖ offer without its signature)
 //   revealed   = BLAKE2b-256('lattice/0/pairing-revealed' ‖ transcript ‖ joiner's nonce)
-//   the inviter signs 'lattice/0/pairing-inviter' ‖ transcript with its device key; the joiner signs
-//   'lattice/0/pairing-code' ‖ revealed with the code key, 'lattice/0/pairing-joiner' ‖ revealed
-//   with its device key
+//   the inviter signs 'lattice/0/pairing-inviter' ‖ transcript with its device key; the joiner
+//   signs 'lattice/0/pairing-code' ‖ revealed with the code key, and 'lattice/0/pairing-joiner' ‖
+//   revealed with its device key
 //   digits     = first 6 bytes of BLAKE2b-256('lattice/0/pairing-digits' ‖ revealed), mod 10^6
 //
 // Why nobody gets in between. Whoever lacks the code cannot even begin the Noise handshake. Whoever
@@ -22,9 +22,9 @@
 //   Whatever the order, one side's digits are drawn when nothing can be chosen any more: they agree
 //   by chance, 1 in a million for each attempt, and attempts are counted before a nonce is told
 //   (inviter.ts).
-// Keys of the vault leave the inviter only after both people agreed, and then sealed to the key that
-// the digits cover. Recorded traffic stays closed to whoever gets the code later: Noise mixes two
-// throwaway keys, the code only opens the first message, which is empty.
+// Keys of the vault leave the inviter only after both people agreed, and then sealed to the key
+// that the digits cover. Recorded traffic stays closed to whoever gets the code later: Noise mixes
+// two throwaway keys, the code only opens the first message, which is empty.
 
 import { blake2b, blake2bKeyed } from '../../crypto/hash.ts'
 import { sign, verify } from '../../crypto/sign.ts'

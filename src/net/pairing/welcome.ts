@@ -96,7 +96,7 @@ export function sealWelcome(
   return sealed
 }
 
-/** Throws 'pairing-protocol' with rule welcome-box, welcome-length, welcome-fields, welcome-vault. */
+/** Throws 'pairing-protocol': rule welcome-box, welcome-length, welcome-fields, welcome-vault. */
 export function openWelcome(sealed: Uint8Array, pair: BoxKeyPair): Welcome {
   const plain = boxOpen(sealed, pair)
   if (plain === null) throw protocolError('welcome-box', 'the keys are not for this device')
@@ -132,7 +132,9 @@ function readWelcome(reader: ByteReader): Welcome {
   const secret = (): Secret => secretFrom(reader.view(32))
   const [idKey, cutKey] = isFull ? [secret(), secret()] : [randomSecret(), randomSecret()]
   const count = reader.u32()
-  if (count < 1 || count > EPOCHS_MAX) throw protocolError('welcome-fields', 'no epoch, or too many')
+  if (count < 1 || count > EPOCHS_MAX) {
+    throw protocolError('welcome-fields', 'no epoch, or too many')
+  }
   const epochs = Array.from({ length: count }, (): EpochKeys => ({
     epochId: copyBytes(reader.view(8)),
     epochKey: isFull ? secret() : newSecret(32),

@@ -209,7 +209,8 @@ t.test('garbage in any place ends both sides, and gives away nothing', async (t)
     })
     const [inviter, joiner] = codes(ends)
     const isUnspoilt = count <= at
-    const known = /^(|closed|timeout|internal|unsupported|pairing-\w+(\/.*)?|digits-\w+|invite-\w+)$/
+    const known =
+      /^(|closed|timeout|internal|unsupported|pairing-\w+(\/.*)?|digits-\w+|invite-\w+)$/
     t.match(inviter, known, `round ${round}`)
     t.match(joiner, known, `round ${round}`)
     if (scene.received !== undefined && !isUnspoilt) {
