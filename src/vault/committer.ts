@@ -35,7 +35,9 @@ import type {
 } from './ports.ts'
 import type { Ticket } from './tree.ts'
 
+/** Nobody waits for what is in the queue: others' devices may. */
 const COMMIT_DELAY_MS = 1000
+const COMMIT_SOON_MS = 10
 /** So many operations in the queue start a cycle although nobody waits. */
 const EAGER_COUNT = BATCH_OPS_MAX
 /** No further operation begins in a batch with so many ops: others apply a batch at one go. */
@@ -67,6 +69,8 @@ export interface CommitterOptions {
   placed?: ((batch: RemoteBatch, position: JournalPosition) => void) | undefined
   /** Called when the last operation in the queue has been placed, before it is durable. */
   allPlaced?: (() => void) | undefined
+  /** Whether other devices are to see changes at once. */
+  isShared?: (() => boolean) | undefined
   /** Called when own batches have become durable. */
   flushed?: (() => void) | undefined
 }
@@ -290,7 +294,9 @@ export class Committer implements JournalGate {
 
   #setTimer(): void {
     if (this.#timer !== undefined || this.#isRunning || this.#isClosed) return
-    this.#timer = this.#options.clock.setTimer(COMMIT_DELAY_MS, () => {
+    const isShared = this.#trouble === undefined && this.#options.isShared?.() === true
+    const delayMs = isShared ? COMMIT_SOON_MS : COMMIT_DELAY_MS
+    this.#timer = this.#options.clock.setTimer(delayMs, () => {
       this.#timer = undefined
       this.#kick()
     })

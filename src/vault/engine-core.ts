@@ -318,6 +318,7 @@ export class EngineCore {
       },
       allPlaced: () => this.#refold(),
       flushed: () => this.#kick(),
+      isShared: () => this.#options.announcing?.isWanted() === true,
     })
     for (const time of this.store.meta.authors.values()) committer.receive(time)
     return committer
