@@ -96,11 +96,11 @@ export class Discovery {
     await this.#options.rendezvous?.suspend()
   }
 
-  async resume(): Promise<void> {
+  resume(): void {
     if (!this.#isPaused) return
     this.#isPaused = false
+    this.#options.rendezvous?.resume()
     this.refresh()
-    await this.#options.rendezvous?.resume()
   }
 
   async close(): Promise<void> {

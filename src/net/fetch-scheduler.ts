@@ -56,6 +56,8 @@ const IN_FLIGHT_BYTES = 48 * 1024 * 1024
 const URGENT_BYTES = 16 * 1024 * 1024
 const JOBS_MAX = 65_536
 const SCAN_MAX = 1024
+/** So many in a row that wait for room only: the others wait too. */
+const CROWDED_MAX = 32
 const FAIR_EVERY = 8
 const TICK_MS = 100
 const BUSY_PAUSE_MS = 1000
@@ -173,9 +175,10 @@ export class FetchScheduler implements Fetcher {
     if (this.#starts % FAIR_EVERY === FAIR_EVERY - 1) this.#startLowest(peers, questions)
     for (let rank = 0; rank < PRIORITY_RANKS; rank++) {
       let scanned = 0
+      let crowded = 0
       for (const job of this.#queue.waiting(rank)) {
         if (++scanned > SCAN_MAX || !this.#hasRoom(peers, rank)) break
-        this.#consider(job, peers, questions)
+        if (!this.#consider(job, peers, questions) && ++crowded > CROWDED_MAX) break
       }
     }
     for (const [peer, ids] of questions) peer.askHave(ids)
@@ -198,24 +201,24 @@ export class FetchScheduler implements Fetcher {
     return peers.length === 0 || peers.some((peer) => peer.requests.hasRoom(1, isUrgent))
   }
 
+  /** False when only room was missing, at the peers that have it. */
   #consider(
     job: Job, peers: readonly FetchPeer[], questions: Map<FetchPeer, BundleId[]>,
-  ): void {
+  ): boolean {
     const nowMs = this.#options.nowMs()
     const open = peers.filter((peer) => (job.shunned.get(peer) ?? 0) <= nowMs)
     const having = open.filter((peer) => peer.holdings.has(job.id) === 'yes')
     if (having.length > 0) {
-      this.#start(job, having)
-      return
+      return this.#start(job, having)
     }
     const unknown = open.filter((peer) => peer.holdings.has(job.id) === 'unknown')
     if (unknown.length === 0) {
       const isBusy = peers.some((peer) => peer.holdings.has(job.id) === 'yes')
       if (!isBusy) this.#queue.move(job, 'aside', nowMs)
-      return
+      return true
     }
     const isDirect = job.rank <= 1 || (unknown.length === 1 && peers.length === 1)
-    if (isDirect) this.#start(job, unknown)
+    const isStarted = isDirect && this.#start(job, unknown)
     for (const peer of unknown) {
       if (isDirect && unknown.length === 1) break
       if (!peer.canAsk || peer.isAsking(job.id)) continue
@@ -223,10 +226,11 @@ export class FetchScheduler implements Fetcher {
       if (ids.length < HAVE_MAX) ids.push(job.id)
       questions.set(peer, ids)
     }
+    return isStarted || !isDirect
   }
 
-  /** At the peer that will be done first; does nothing when none has room. */
-  #start(job: Job, peers: readonly FetchPeer[]): void {
+  /** At the peer that will be done first; false when none has room. */
+  #start(job: Job, peers: readonly FetchPeer[]): boolean {
     const isUrgent = job.rank === 0
     let best: FetchPeer | undefined
     let bestMs = Infinity
@@ -241,6 +245,7 @@ export class FetchScheduler implements Fetcher {
       bestMs = doneMs
     }
     if (best !== undefined) this.#transfer(job, best)
+    return best !== undefined
   }
 
   #transfer(job: Job, peer: FetchPeer): void {

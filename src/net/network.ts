@@ -314,12 +314,12 @@ export class Network {
     await this.#discovery.pause()
   }
 
-  async resume(): Promise<void> {
+  resume(): void {
     if (!this.#isPaused || this.#isClosed) return
     this.#isPaused = false
     this.#expectingUntilMs = performance.now() + EXPECTING_MS
     this.#connector.resume()
-    await this.#discovery.resume()
+    this.#discovery.resume()
   }
 
   async close(): Promise<void> {

@@ -56,6 +56,7 @@ export class Rendezvous {
   readonly #relay: Buffer | undefined
   readonly #log: NetLog
   readonly #served = new Set<Served>()
+  #steps: Promise<void> = Promise.resolve()
   #isClosed = false
 
   /** Returns at once; the table is joined in the background. */
@@ -167,21 +168,32 @@ export class Rendezvous {
     return stream
   }
 
+  /** Waits a second at most; the rest goes on by itself. */
   async suspend(): Promise<void> {
-    if (!this.#isClosed) await within(LEAVE_MS, this.#dht.suspend())
+    await this.#inOrder(() => this.#dht.suspend())
   }
 
-  async resume(): Promise<void> {
-    if (this.#isClosed) return
-    await this.#dht.resume()
-    for (const served of this.#served) served.refresh()
+  /** Returns at once. */
+  resume(): void {
+    void this.#inOrder(async () => {
+      await this.#dht.resume()
+      for (const served of this.#served) served.refresh()
+    })
   }
 
   async close(): Promise<void> {
     if (this.#isClosed) return
-    this.#isClosed = true
     await Promise.all([...this.#served].map((served) => served.close()))
-    await within(LEAVE_MS, this.#dht.destroy({ force: true }))
+    const closed = this.#inOrder(() => this.#dht.destroy({ force: true }))
+    this.#isClosed = true
+    await closed
+  }
+
+  /** The table's node does not bear being resumed or ended while it is being suspended. */
+  #inOrder(step: () => Promise<void>): Promise<void> {
+    if (this.#isClosed) return Promise.resolve()
+    this.#steps = this.#steps.then(step).catch((error: unknown) => this.#trouble('node', error))
+    return within(LEAVE_MS, this.#steps)
   }
 
   #trouble(what: string, error: unknown): void {

@@ -260,7 +260,7 @@ t.test('pause ends connections, resume makes them again', async (t) => {
   a.network.networkChanged()
   await new Promise((resolve) => void setTimeout(resolve, 200))
   t.same(b.network.peers(), [])
-  await b.network.resume()
+  b.network.resume()
   await until(() => a.network.peers().length === 1 && b.network.peers().length === 1)
 })
 

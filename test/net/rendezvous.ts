@@ -36,7 +36,7 @@ t.test('nothing waits for a bootstrap node', async (t) => {
   const a = await newNode(keysAt(newVault(2), 0), { rendezvous })
   t.same(a.network.peers(), [])
   await a.network.pause()
-  await a.network.resume()
+  a.network.resume()
   await a.network.close()
   t.pass('it closes')
 })
