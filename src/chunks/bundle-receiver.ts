@@ -105,7 +105,7 @@ export class BundleReceiver {
       if (idKey === undefined) return []
       const key = bundleKey(header.epochId)
       if (key === undefined) {
-        throw new LatticeError('missing-key', 'a bundle is sealed under an epoch without a key here')
+        throw new LatticeError('missing-key', 'no key here for the epoch of a bundle')
       }
       const { entries, plain } = openBundle(key, sealed, vaultId)
       for (const { chunk, offset, storedBytes, plainBytes, codec } of entries) {

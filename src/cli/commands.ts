@@ -102,6 +102,32 @@ export const COMMANDS: readonly CommandSpec[] = [
     load: () => import('./check.ts'),
   },
   {
+    name: 'bootstrap',
+    summary: 'be the first node of a hash table of your own',
+    description:
+      'Devices find each other over a distributed hash table. A node at an address that all of ' +
+      'them reach makes one that depends on nobody else. Runs until it is interrupted.',
+    arguments: [{ name: 'address', required: true, summary: 'HOST:PORT, an IPv4 address' }],
+    options: [JSON_OPTION],
+    examples: [['lattice bootstrap 203.0.113.7:49737', 'on a machine that everybody reaches']],
+    load: async () => ({ run: (await import('./public-node.ts')).runBootstrap }),
+  },
+  {
+    name: 'relay',
+    summary: 'pass on what devices say that cannot reach each other',
+    description:
+      'Two devices behind strict routers talk through a relay that both reach. It sees sealed ' +
+      'bytes and addresses, nothing else. Runs until it is interrupted.',
+    arguments: [],
+    options: [
+      { flags: '--port <port>', summary: 'UDP port; any free one when not given' },
+      { flags: '--bootstrap <address>', summary: 'HOST:PORT of a bootstrap node of your own' },
+      JSON_OPTION,
+    ],
+    examples: [['lattice relay --port 49738', 'on a machine that everybody reaches']],
+    load: async () => ({ run: (await import('./public-node.ts')).runRelay }),
+  },
+  {
     name: 'doctor',
     summary: 'look whether this machine has what lattice needs',
     arguments: [{ name: 'dir', required: false, summary: 'with --names: only below this' }],

@@ -11,6 +11,7 @@
 //   lan = true                    # find devices in the local network, and be found
 //   dht = true                    # find them anywhere
 //   bootstrap = ["host:49737"]    # first nodes of the DHT; the public ones when empty
+//   relay = "64 hexadecimal digits"   # for devices without a direct way (`lattice relay`)
 //   peers = ["host:port"]         # addresses to dial, whoever is there
 //   upload_kib = 0                # per second; 0 = no limit
 //   download_kib = 0
@@ -49,6 +50,8 @@ export interface NetworkConfig {
   lan: boolean
   dht: boolean
   bootstrap: HostPort[]
+  /** Public key of a relay, hex. */
+  relay: string | undefined
   peers: HostPort[]
   /** Bytes per second; 0 = no limit. */
   uploadLimit: number
@@ -73,7 +76,8 @@ export function defaultConfig(): Config {
     dirtyBytesMax: DIRTY_BYTES_DEFAULT,
     cleanBytesMax: CLEAN_BYTES_DEFAULT,
     network: {
-      host: undefined, port: 0, lan: true, dht: true, bootstrap: [], peers: [],
+      host: undefined, port: 0, lan: true, dht: true, bootstrap: [],
+      relay: undefined, peers: [],
       uploadLimit: 0, downloadLimit: 0,
     },
     vaults: [],
@@ -129,7 +133,7 @@ function readMemory(config: Config, table: Table): void {
 }
 
 const NETWORK_KEYS = [
-  'listen', 'lan', 'dht', 'bootstrap', 'peers', 'upload_kib', 'download_kib',
+  'listen', 'lan', 'dht', 'bootstrap', 'relay', 'peers', 'upload_kib', 'download_kib',
 ]
 
 function readNetwork(config: Config, table: Table): void {
@@ -144,6 +148,11 @@ function readNetwork(config: Config, table: Table): void {
   network.dht = flag(table, 'dht', network.dht)
   network.bootstrap = hostPorts(table, 'bootstrap')
   network.peers = hostPorts(table, 'peers')
+  const { relay } = table
+  if (relay !== undefined && !(typeof relay === 'string' && /^[0-9a-f]{64}$/.test(relay))) {
+    throw damaged('network.relay must be 64 hexadecimal digits')
+  }
+  network.relay = relay
   network.uploadLimit = kibibytes(table, 'upload_kib')
   network.downloadLimit = kibibytes(table, 'download_kib')
 }
@@ -162,13 +171,18 @@ function hostPorts(table: Table, key: string): HostPort[] {
   return value.map((one: unknown) => hostPort(`network.${key}`, one))
 }
 
-/** "host:port" or "[v6]:port". */
 function hostPort(key: string, value: unknown): HostPort {
-  const found = typeof value === 'string' ? /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(value) : null
+  const found = parseHostPort(typeof value === 'string' ? value : '')
+  if (found === undefined) throw damaged(`${key} must be "host:port"`)
+  return found
+}
+
+/** "host:port" or "[v6]:port"; undefined for anything else. */
+export function parseHostPort(text: string): HostPort | undefined {
+  const found = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text)
   const host = found?.[1] ?? found?.[2]
   const port = Number(found?.[3])
-  if (host === undefined || !(port <= 65_535)) throw damaged(`${key} must be "host:port"`)
-  return { host, port }
+  return host === undefined || !(port <= 65_535) ? undefined : { host, port }
 }
 
 function kibibytes(table: Table, key: string): number {

@@ -367,10 +367,13 @@ export class Daemon implements Control {
   }
 
   /** Later if not now: at the next start the keys are learnt again. */
-  #saveKeys(vault: string): void {
-    this.#keys.save().catch((error: unknown) => {
+  async #saveKeys(vault: string): Promise<void> {
+    try {
+      await this.#keys.save()
+    } catch (error) {
       this.#log.error({ vault, ...loggable(error) }, 'the key file cannot be written')
-    })
+      throw error
+    }
   }
 
   /** A missing directory is made, 0700; its parent must exist. */

@@ -43,6 +43,8 @@ export class EngineKeys {
   readonly #nodeKey: Secret
   readonly #epochs = new Map<string, Epoch>()
   #members: VaultMembers | undefined
+  /** Settles when the keys learnt last are in the key file. */
+  #kept: Promise<void> = Promise.resolve()
 
   /** Throws 'missing-key' when the vault has no epoch. */
   constructor(vault: VaultKeys) {
@@ -62,6 +64,7 @@ export class EngineKeys {
       ids: this.ids,
       current: (floor, announces) => this.#toAnnounce(announces) ?? this.#toSeal(floor),
       learn: (members) => this.#learn(members),
+      kept: () => this.#keepAll(),
       opKey: (epochId) => this.#full(epochId)?.opKey,
       controlKey: (epochId) => this.#epochs.get(toHex(epochId))?.controlKey,
       localKey: this.journalKey,
@@ -71,7 +74,7 @@ export class EngineKeys {
   /** Told of epochs whose keys came (they are in the vault's keys then), and of boxes that held
    *  other keys than they should: the key file is to be written, buffers and seal workers want the
    *  bundle keys. At the next start all of it is learnt again from the journal. */
-  onLearnt: (learnt: Learnt) => void = () => undefined
+  onLearnt: (learnt: Learnt) => Promise<void> | void = () => undefined
 
   /** Told when another epoch seals than before: whoever seals content has to know. */
   onCurrent: () => void = () => undefined
@@ -150,6 +153,18 @@ export class EngineKeys {
     }
   }
 
+  /** Keys that were learnt ahead open what is journalled before the op that brought them. */
+  async #keepAll(): Promise<void> {
+    try {
+      await this.#kept
+    } catch (error) {
+      const all: Learnt = { epochs: [], bad: [] }
+      this.#kept = Promise.resolve().then(() => this.onLearnt(all)) // the key file is one
+      this.#kept.catch(() => undefined)
+      throw error
+    }
+  }
+
   #learn(members: MembersView): void {
     if (!(members instanceof VaultMembers)) return
     this.#members = members
@@ -157,7 +172,10 @@ export class EngineKeys {
     for (const epoch of learnt.epochs) putEpoch(this.#vault, epoch)
     this.#derive()
     this.#choose([])
-    if (learnt.epochs.length > 0 || learnt.bad.length > 0) this.onLearnt(learnt)
+    if (learnt.epochs.length > 0 || learnt.bad.length > 0) {
+      this.#kept = this.#kept.then(() => this.onLearnt(learnt))
+      this.#kept.catch(() => undefined) // told to whoever waits for it
+    }
     this.onMembers()
   }
 

@@ -69,7 +69,7 @@ export interface EngineOptions {
   /** The other devices of the vault; none: this one is alone, and publishes nothing. */
   peers?: Peers
   /** Keys of epochs came that the key file has not got: it should be written. */
-  onLearnt?: (learnt: Learnt) => void
+  onLearnt?: (learnt: Learnt) => Promise<void> | void
 }
 
 /** What opening had to do. */
@@ -248,7 +248,7 @@ async function openStored(options: EngineOptions, closers: Closer[]): Promise<St
   })
   keys.onLearnt = (learnt) => {
     for (const { epochId, key } of keys.bundleKeys()) buffers.setBundleKey(epochId, key)
-    options.onLearnt?.(learnt)
+    return options.onLearnt?.(learnt)
   }
   keys.onCurrent = () => backend.useEpoch(keys.sealKeys())
   const bundles = await catchUpPacks(index, content, keys.author, resume)

@@ -1,9 +1,10 @@
-// Where the other devices of a vault were reached, and where this one listens, from one start to the
-// next: so that devices which only know each other's addresses find each other again. A hint: when
-// it is lost or damaged, discovery and the next connection make it anew.
+// Where the other devices of a vault were reached, and where this one listens, from one start to
+// the next: so that devices which only know each other's addresses find each other again. A hint:
+// when it is lost or damaged, discovery and the next connection make it anew.
 //
 //   addresses   record (crypto/aead.ts) under KDF(database key, 'lattice/0/local-invites'),
-//               associated data = vault id, of JSON {version: 0, port, devices: [[hex, [address…]]…]}
+//               associated data = vault id, of JSON {version: 0, port,
+//               devices: [[hex, [address…]]…]}
 
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'

@@ -73,7 +73,7 @@ export interface OpenOptions {
   names?: NameMatching
   log: Log
   /** Keys of epochs came that the key file has not got. */
-  onLearnt?: () => void
+  onLearnt?: () => Promise<void>
 }
 
 export async function openStoredVault(

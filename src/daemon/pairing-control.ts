@@ -107,7 +107,7 @@ export class DaemonPairing implements PairingControl {
 
   async close(): Promise<void> {
     await this.#joins.close()
-    for (const id of [...this.#open.keys()]) await this.closing(id)
+    for (const id of this.#open.keys()) await this.closing(id)
   }
 
   // ---- invites

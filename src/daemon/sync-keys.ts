@@ -4,6 +4,9 @@
 import { signKeyPair } from '../crypto/sign.ts'
 import type { NetworkKeys, NetworkMember } from '../net/ports.ts'
 import type { AuthorId } from '../ops/types.ts'
+import type { Members } from '../state/members.ts'
+import { VaultMembers } from '../vault/members-view.ts'
+import type { Engine } from './engine.ts'
 import type { EngineKeys } from './engine-keys.ts'
 import type { ContentKeys } from './sync-protocol.ts'
 
@@ -14,13 +17,15 @@ export interface KnownDevice {
 }
 
 /** Whether anybody else belongs to the vault; also before this device knows who. */
-export function isShared(keys: EngineKeys): boolean {
-  const { members, author } = keys
+export function isShared(engine: Engine): boolean {
+  const members = membersAhead(engine)
+  const { author } = engine.keys
   if (members?.hasGenesis !== true) return true
   return members.list().some(({ device, role }) => role !== undefined && device !== author)
 }
 
-export function networkKeysOf(keys: EngineKeys, known: readonly KnownDevice[]): NetworkKeys {
+export function networkKeysOf(engine: Engine, known: readonly KnownDevice[]): NetworkKeys {
+  const { keys } = engine
   return {
     vaultId: keys.coreKeys.vaultId.slice(),
     self: keys.author,
@@ -30,7 +35,7 @@ export function networkKeysOf(keys: EngineKeys, known: readonly KnownDevice[]): 
       controlKey: new Uint8Array(controlKey),
       topicKey: new Uint8Array(topicKey),
     })),
-    members: membersOf(keys, known),
+    members: membersOf(membersAhead(engine), known),
   }
 }
 
@@ -42,7 +47,15 @@ export function contentKeysOf(keys: EngineKeys): ContentKeys {
   }
 }
 
-function membersOf({ members }: EngineKeys, known: readonly KnownDevice[]): NetworkMember[] {
+/** A blind device applies little, and hears of members ahead of it. */
+function membersAhead({ core, keys }: Engine): Members | undefined {
+  const { membersAhead: ahead } = core
+  return ahead instanceof VaultMembers ? ahead.members : keys.members
+}
+
+function membersOf(
+  members: Members | undefined, known: readonly KnownDevice[],
+): NetworkMember[] {
   if (members?.hasGenesis !== true) {
     return known.map(({ device, label }) => ({ device, role: 'admin', label }))
   }

@@ -1,5 +1,5 @@
-// What the engine's thread and the sync worker of a vault ask and tell each other (worker-calls.ts);
-// the logs have a channel of their own (logs/log-messages.ts). Plain data. Bulk bytes never cross.
+// What the engine's thread and the sync worker of a vault ask and tell each other
+// (worker-calls.ts); the logs have a channel of their own (logs/log-messages.ts). Plain data. Bulk bytes never cross.
 
 import type { BundleEntry } from '../chunks/bundle-layout.ts'
 import type { AwayBundle, BundlePlace } from '../chunks/chunk-index-port.ts'
@@ -19,6 +19,8 @@ export interface NetworkChoices {
   /** Use the DHT; its first nodes (host:port), the public ones when empty. */
   dht: boolean
   bootstrap: readonly HostPort[]
+  /** Public key of a relay, hex. */
+  relay: string | undefined
   /** Dialled whoever they are. */
   peers: readonly HostPort[]
   /** Bytes per second; 0 = no limit. */

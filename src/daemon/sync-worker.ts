@@ -18,7 +18,7 @@ import type { NetworkOptions, NetworkParts } from '../net/network.ts'
 import type { HostPort } from '../net/ports.ts'
 import type { AuthorId } from '../ops/types.ts'
 import { assert } from '../util/assert.ts'
-import { toHex } from '../util/bytes.ts'
+import { fromHex, toHex } from '../util/bytes.ts'
 import { LatticeError, isLatticeError } from '../util/errors.ts'
 import type {
   ContentKeys, EngineTable, FetchQuestion, NetworkChoices, SyncWorkerInit, WorkerTable,
@@ -149,7 +149,7 @@ function addressBook(): MemoryAddressBook {
 }
 
 function networkOptions(choices: NetworkChoices): NetworkOptions {
-  const { host, port, lan, dht, bootstrap, peers, uploadLimit, downloadLimit } = choices
+  const { host, port, lan, peers, uploadLimit, downloadLimit } = choices
   const changed = (): void => engine.tell('peersChanged', undefined)
   return {
     uploadLimit,
@@ -158,8 +158,21 @@ function networkOptions(choices: NetworkChoices): NetworkOptions {
     staticPeers: peers,
     addressBook: addressBook(),
     ...(lan ? { lan: {} } : {}),
-    ...(dht ? { rendezvous: { bootstrap } } : {}),
+    ...rendezvousOptions(choices),
     events: { onConnected: changed, onDisconnected: changed },
+  }
+}
+
+function rendezvousOptions(
+  { dht, bootstrap, relay }: NetworkChoices,
+): Pick<NetworkOptions, 'rendezvous'> {
+  if (!dht) return {}
+  const key = relay === undefined ? undefined : fromHex(relay)
+  return {
+    rendezvous: {
+      ...(bootstrap.length === 0 ? {} : { bootstrap }),
+      ...(key === undefined ? {} : { relay: key }),
+    },
   }
 }
 

@@ -1,6 +1,6 @@
-// A vault's other devices, as the engine's thread has them (peers.ts): what to publish goes out, what
-// comes in is adopted, what is missing is asked for. The work is done in the sync worker, which runs
-// only while somebody else belongs to the vault; it is started again when it dies.
+// A vault's other devices, as the engine's thread has them (peers.ts): what to publish goes out,
+// what comes in is adopted, what is missing is asked for. The work is done in the sync worker, which
+// runs only while somebody else belongs to the vault; it is started again when it dies.
 //
 // Invariants: nothing at mount waits for it; when it is closed everything received is durable.
 
@@ -188,10 +188,10 @@ export class VaultSync implements Peers {
     const engine = this.#engine
     if (engine === undefined || this.#isClosed) return
     if (this.#running === undefined) {
-      if (this.#isInviting || isShared(engine.keys)) this.#start(engine)
+      if (this.#isInviting || isShared(engine)) this.#start(engine)
       return
     }
-    const keys = networkKeysOf(engine.keys, this.#options.known)
+    const keys = networkKeysOf(engine, this.#options.known)
     this.#calls?.tell('setKeys', { keys, content: contentKeysOf(engine.keys) })
   }
 
@@ -275,7 +275,7 @@ export class VaultSync implements Peers {
       vaultId: keys.coreKeys.vaultId.slice(),
       logs: state.logs,
       packs: state.packs,
-      keys: networkKeysOf(keys, this.#options.known),
+      keys: networkKeysOf(engine, this.#options.known),
       content: contentKeysOf(keys),
       idKey: keys.isBlind ? undefined : keys.sealKeys().idKey.slice(),
       received: packs.nextOf(RECEIVED_WRITER),

@@ -19,8 +19,8 @@
 //   content 14 ‖ hash 16                    sealed: a descriptor of a content log
 //
 // An author is its number in this device's table (state/author-table.ts). Hashes are BLAKE2b-128
-// keyed for this index only: of directory ino 8 ‖ name, of a node or link id, of a chunk or bundle id, of
-// author ‖ place in the content log, in digits.
+// keyed for this index only: of directory ino 8 ‖ name, of a node or link id, of a chunk or bundle
+// id, of author ‖ place in the content log, in digits.
 
 import { blake2bKeyedInto } from '../crypto/hash.ts'
 import type { OpRef } from '../ops/types.ts'

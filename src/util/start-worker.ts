@@ -1,5 +1,5 @@
-// Starts a worker thread from a file beside the caller's: compiled, or as TypeScript when the process
-// runs under tsx, whose hooks a worker of Node 20 has to register itself.
+// Starts a worker thread from a file beside the caller's: compiled, or as TypeScript when the
+// process runs under tsx, whose hooks a worker of Node 20 has to register itself.
 
 import { Worker } from 'node:worker_threads'
 import type { WorkerOptions } from 'node:worker_threads'

@@ -58,8 +58,8 @@ export interface ContentStore {
   describe(working: WorkingContent): Promise<Content>
   /** Where the bytes of [offset, offset + length) come from; pieces ascend and cover the range, cut
    *  at the size. Pins the packs that it names until `release` is called. What is not on this
-   *  device is asked of others. Throws 'damaged-pack', 'damaged-index', 'chunk-missing' when a chunk
-   *  is nowhere, 'not-available' when nobody who has it can be reached. */
+   *  device is asked of others. Throws 'damaged-pack', 'damaged-index', 'chunk-missing' when a
+   *  chunk is nowhere, 'not-available' when nobody who has it can be reached. */
   plan(
     working: WorkingContent, offset: number, length: number, urgency?: Urgency,
   ): Promise<ReadPlan>

@@ -24,7 +24,7 @@ const CALLER = { uid: 0, gid: 0 }
 const O_RDWR = 2
 
 export const LOOPBACK: NetworkChoices = {
-  host: '127.0.0.1', port: 0, lan: false, dht: false, bootstrap: [], peers: [],
+  host: '127.0.0.1', port: 0, lan: false, dht: false, bootstrap: [], relay: undefined, peers: [],
   uploadLimit: 0, downloadLimit: 0,
 }
 

@@ -1,6 +1,6 @@
 // timeoutSeconds: 120
-// Two devices with real sync workers on loopback: what one writes the other sees, and reads, and the
-// other way round; content comes when it is asked for; what is offline ends in a clear error.
+// Two devices with real sync workers on loopback: what one writes the other sees, and reads, and
+// the other way round; content comes when it is asked for; what is offline ends in a clear error.
 
 import t from 'tap'
 import { randomBytes } from 'node:crypto'

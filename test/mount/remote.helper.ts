@@ -47,7 +47,10 @@ export class Device {
   async open(state: StateDirectory, names: NameMatching): Promise<void> {
     const { keys: vaultKeys, logs } = this
     const config = defaultConfig()
-    this.engine = await Engine.open({ state, vaultKeys, config, readOnly: false, log, peers: logsOnly(logs), names })
+    const peers = logsOnly(logs)
+    this.engine = await Engine.open({
+      state, vaultKeys, config, readOnly: false, log, peers, names,
+    })
   }
 
   at(path: string): { parent: Ino; name: Name; node: NodeInfo | undefined } {

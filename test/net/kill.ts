@@ -33,7 +33,7 @@ t.test('a server that is killed again and again', async (t) => {
   // the server may be away for longer than a reader would wait
   const fetchAll = async (): Promise<void> => {
     for (;;) {
-      const left = [...seededBundles(seed).keys()].filter((id) => !node.bundles.has(id))
+      const left = [...seededBundles(seed).keys()].filter((id) => !node.bundles.bundles.has(id))
       if (left.length === 0) return
       const { fetcher } = node.network
       await Promise.all(left.map((id) => (
