@@ -1,5 +1,6 @@
 // What the engine's thread and the sync worker of a vault ask and tell each other
-// (worker-calls.ts); the logs have a channel of their own (logs/log-messages.ts). Plain data. Bulk bytes never cross.
+// (worker-calls.ts); the logs have a channel of their own (logs/log-messages.ts). Plain data. Bulk
+// bytes never cross.
 
 import type { BundleEntry } from '../chunks/bundle-layout.ts'
 import type { AwayBundle, BundlePlace } from '../chunks/chunk-index-port.ts'

@@ -1,6 +1,6 @@
 // A vault's other devices, as the engine's thread has them (peers.ts): what to publish goes out,
-// what comes in is adopted, what is missing is asked for. The work is done in the sync worker, which
-// runs only while somebody else belongs to the vault; it is started again when it dies.
+// what comes in is adopted, what is missing is asked for. The work is done in the sync worker,
+// which runs only while somebody else belongs to the vault; it is started again when it dies.
 //
 // Invariants: nothing at mount waits for it; when it is closed everything received is durable.
 

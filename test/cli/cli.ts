@@ -57,7 +57,7 @@ t.test('help: every command, its options, its examples', (t) => {
 
 t.test('what is wrong with a command line', (t) => {
   const wrong: [string[], RegExp][] = [
-    [['mount'], /missing required argument 'dir'/],
+    [['mount'], /name a directory, or --all/],
     [['mount', 'a', 'b'], /too many arguments/],
     [['mount', '--nope', 'a'], /unknown option '--nope'/],
     [['nope'], /unknown command 'nope'/],
