@@ -18,8 +18,9 @@ const defaultTimeoutSeconds = 300
 const killGraceMs = 3000
 const leakGraceMs = 2000
 const stderrKeptBytes = 16 * 1024
-// CI has 20 minutes: what is not done well before that fails by name, and the last line is printed.
-const suiteEndsMs = performance.now() + (process.env.CI ? 16 * 60_000 : Infinity)
+// CI is to take less than 20 minutes on a quiet machine. On any machine it ends: what is not done by
+// then fails by name, and the last line is printed.
+const suiteEndsMs = performance.now() + (process.env.CI ? 55 * 60_000 : Infinity)
 const jobs = Number(process.env.JOBS ?? Math.max(2, Math.min(4, availableParallelism())))
 
 // ---- what there is to run ----
