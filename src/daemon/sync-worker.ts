@@ -27,6 +27,7 @@ import { PackBundles, sinkOf } from './worker-bundles.ts'
 import { WorkerCalls } from './worker-calls.ts'
 import type { Handlers } from './worker-calls.ts'
 import { WorkerDoors } from './worker-doors.ts'
+import { Keeper } from './worker-keeper.ts'
 
 interface Parts {
   store: LogStore
@@ -35,6 +36,8 @@ interface Parts {
   bundles: PackBundles
   network: Network
   doors: WorkerDoors
+  /** Of a blind device. */
+  keeper: Keeper | undefined
 }
 
 const port = parentPort
@@ -111,7 +114,10 @@ async function open(): Promise<Parts> {
     log: (level, message, fields) => engine.tell('log', { level, message, fields: fields ?? {} }),
   })
   const doors = new WorkerDoors(network.listener, engine)
-  return { store, server, receiver, bundles, network, doors }
+  const keeper = init.idKey !== undefined ? undefined : new Keeper({
+    logs: store, fetcher: network.fetcher, has: (ids) => bundles.has(ids), onTrouble: trouble,
+  })
+  return { store, server, receiver, bundles, network, doors, keeper }
 }
 
 /** Listens where it did before, unless somebody else does there now. */
@@ -208,9 +214,10 @@ function trouble(error: unknown): void {
 /** Everything received is durable, and nobody is connected any more. */
 async function close(): Promise<void> {
   try {
-    const { network, receiver, server, store, bundles, doors } = await parts
+    const { network, receiver, server, store, bundles, doors, keeper } = await parts
     doors.close()
     await network.close()
+    await keeper?.close()
     await receiver.close()
     server.close()
     await store.close()

@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import { defaultConfig } from '../../src/config/config-schema.ts'
 import { boxKeyPair } from '../../src/crypto/sign.ts'
 import { newVaultKeys } from '../../src/crypto/vault-keys.ts'
-import type { VaultKeys } from '../../src/crypto/vault-keys.ts'
+import type { EpochKeys, VaultKeys } from '../../src/crypto/vault-keys.ts'
+import { newSecret } from '../../src/crypto/secret.ts'
 import { SystemRandom } from '../../src/daemon/clock.ts'
 import { Engine } from '../../src/daemon/engine.ts'
 import { KnownAddresses } from '../../src/daemon/known-addresses.ts'
@@ -70,14 +71,18 @@ export class Device {
   }
 
   /** Lets another device in, which then dials this one. */
-  async admit(label: string, directory: string): Promise<Device> {
+  async admit(
+    label: string, directory: string, role: 'writer' | 'blind' = 'writer',
+  ): Promise<Device> {
     const { members } = this.engine.core.members as VaultMembers
     const { vaultId, idKey, cutKey, epochs } = this.keys
-    const keys = {
-      ...newVaultKeys(label), vaultId, idKey, cutKey, epochs: epochs.map((epoch) => ({ ...epoch })),
-    }
+    const given = epochs.map((epoch) => (role === 'blind' ? blinded(epoch) : { ...epoch }))
+    const fresh = newVaultKeys(label)
+    const keys = role === 'blind'
+      ? { ...fresh, vaultId, epochs: given }
+      : { ...fresh, vaultId, idKey, cutKey, epochs: given }
     const { ops } = new Membership(members, this.keys, new SystemRandom()).add({
-      device: authorOf(keys), boxKey: boxKeyPair(keys.boxSeed).publicKey, role: 'writer', label,
+      device: authorOf(keys), boxKey: boxKeyPair(keys.boxSeed).publicKey, role, label,
     })
     await this.engine.core.control(ops)
     await makeStateDirectory(directory)
@@ -116,6 +121,11 @@ export class Device {
     return fileSystem.readdir(tree.root, 0, 1000).map(({ name }) => name)
       .filter((name) => name !== '.' && name !== '..').toSorted()
   }
+}
+
+/** K_ctl and K_topic only. */
+function blinded(epoch: EpochKeys): EpochKeys {
+  return { ...epoch, epochKey: newSecret(32), historyKey: newSecret(32) }
 }
 
 export async function firstDevice(directory: string): Promise<Device> {

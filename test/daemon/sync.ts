@@ -1,13 +1,17 @@
-// timeoutSeconds: 120
+// timeoutSeconds: 240
 // Two devices with real sync workers on loopback: what one writes the other sees, and reads, and
 // the other way round; content comes when it is asked for; what is offline ends in a clear error.
 
 import t from 'tap'
 import { randomBytes } from 'node:crypto'
+import { mkdtempSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { BundleId } from '../../src/ops/types.ts'
 import { firstDevice, pathIn, until } from './sync-devices.helper.ts'
 
-t.test('two devices', { timeout: 110_000 }, async (t) => {
-  const home = t.testdir()
+t.test('two devices', async (t) => {
+  const home = mkdtempSync(join(tmpdir(), 'sync-'))
   const one = await firstDevice(pathIn(home, 'one'))
   t.teardown(() => one.close())
   const small = Buffer.from('hello')
@@ -27,4 +31,39 @@ t.test('two devices', { timeout: 110_000 }, async (t) => {
   await two.save('back', back)
   await until('the answer is there', async () => (await one.load('back'))?.equals(back) ?? false)
   t.same(one.names(), ['back', 'large', 'loose', 'small'])
+})
+
+t.test('a blind device keeps everything, and gives it when the author is gone', async (t) => {
+  const home = mkdtempSync(join(tmpdir(), 'sync-'))
+  const one = await firstDevice(pathIn(home, 'one'))
+  const large = randomBytes(3_000_000)
+  await one.save('large', large)
+  const blind = await one.admit('blind', pathIn(home, 'blind'), 'blind')
+  await blind.open()
+  t.teardown(() => blind.close())
+  const three = await one.admit('third', pathIn(home, 'three'))
+  await one.save('small', randomBytes(9000))
+  const ids: BundleId[] = []
+  await until('all is announced', () => {
+    const { bundles } = one.engine.index
+    for (let n = ids.length; ; n++) {
+      const found = bundles.described(one.author, n)
+      if (found === undefined) break
+      ids.push(found.id)
+    }
+    return ids.length >= 4
+  })
+  await until('the blind device has all', () => (
+    ids.every((id) => blind.engine.index.bundles.get(id) !== undefined)
+  ))
+  t.equal(blind.names().length, 0, 'and shows nothing of it')
+  const port = await blind.port()
+  three.choices = { ...three.choices, peers: [...three.choices.peers, { host: '127.0.0.1', port }] }
+  await three.open()
+  t.teardown(() => three.close())
+  await until('the names are there', () => three.names().length === 2)
+  await until('both are connected', async () => (await three.sync.status())!.peers.length === 2)
+  await one.close()
+  await until('it is read', async () => (await three.load('large'))?.equals(large) ?? false)
+  t.pass('from the blind device')
 })
