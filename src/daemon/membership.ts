@@ -51,7 +51,9 @@ export class VaultMembership {
   }
 
   get members(): Members {
-    const view = this.#options.engine.core.members
+    const { core, keys } = this.#options.engine
+    // a blind device applies nothing that it cannot open, nor what depends on that
+    const view = keys.isBlind ? core.membersAhead : core.members
     return must(view instanceof VaultMembers ? view.members : undefined, 'members of a vault')
   }
 

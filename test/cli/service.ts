@@ -119,7 +119,7 @@ while True:
     manager.stopping()
     await until(() => heard.includes('STOPPING=1'))
     manager.close()
-    t.equal(heard[1], `READY=1;MAINPID=${process.pid};STATUS=2 of 2 vaults`)
+    t.ok(heard.includes(`READY=1;MAINPID=${process.pid};STATUS=2 of 2 vaults`), heard.join(' | '))
   }
   const other = ServiceManager.fromEnvironment({ WATCHDOG_USEC: '1000', WATCHDOG_PID: '1' })
   other.ready('nobody listens')

@@ -1,4 +1,4 @@
-// timeoutSeconds: 300
+// timeoutSeconds: 600
 // The pure native code (cutting, sealing, LZ4) under AddressSanitizer and UBSan: builds the addon
 // with them and runs the tests that fuzz it, with that addon, in processes of their own.
 

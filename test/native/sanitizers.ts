@@ -1,3 +1,4 @@
+// timeoutSeconds: 900
 // The fake-kernel tests again, with the addon built under AddressSanitizer (with UndefinedBehavior)
 // and under ThreadSanitizer. Node itself is not instrumented: of the reports only those count in
 // which the addon makes one of the accesses. Skipped, with the reason, where the runtime is
