@@ -35,6 +35,11 @@ export class JournalBlocks implements LogSource {
     }
   }
 
+  /** `length`, if the index knows that many descriptors of the author; else 0. */
+  contentLength(author: AuthorId, length: number): number {
+    return this.#bundles.described(author, length - 1) === undefined ? 0 : length
+  }
+
   blocks({ author, kind }: LogName, from: number, maxBytes: number): Promise<Uint8Array[]> {
     const blocks: Uint8Array[] = []
     let sizeBytes = 0

@@ -4,6 +4,7 @@
 //
 // Invariants: nothing at mount waits for it; when it is closed everything received is durable.
 
+import { setImmediate as pause } from 'node:timers/promises'
 import { MessageChannel } from 'node:worker_threads'
 import type { Worker } from 'node:worker_threads'
 import type { AwayBundle } from '../chunks/chunk-index-port.ts'
@@ -23,6 +24,7 @@ import { loggable } from './log.ts'
 import type { Log } from './log.ts'
 import type { Peers } from './peers.ts'
 import { RemoteDoors } from './remote-doors.ts'
+import { SignedHeads } from './signed-heads.ts'
 import { contentKeysOf, isShared, networkKeysOf } from './sync-keys.ts'
 import type { KnownDevice } from './sync-keys.ts'
 import type {
@@ -51,6 +53,7 @@ interface Running {
   worker: Worker
   calls: WorkerCalls<WorkerTable, EngineTable>
   client: LogClient
+  heads: SignedHeads
 }
 
 export class VaultSync implements Peers {
@@ -158,9 +161,10 @@ export class VaultSync implements Peers {
     await this.#options.addresses.close()
     const running = await this.#running?.catch(() => undefined)
     if (running === undefined) return
-    const { calls, client, worker } = running
+    const { calls, client, worker, heads } = running
     worker.removeAllListeners('exit')
     try {
+      await inTime(heads.close(), CLOSE_TIMEOUT_MS)
       await inTime(calls.ask('close', undefined), CLOSE_TIMEOUT_MS)
       this.#isReceivedDirty = false
     } catch (error) {
@@ -249,8 +253,17 @@ export class VaultSync implements Peers {
         onTrouble: trouble,
       }),
     ])
+    const heads = new SignedHeads({
+      client, journal: engine.journal, pause, onTrouble: trouble,
+      applied: (author, kind) => (
+        kind === 'ops'
+          ? engine.core.applier.length(author)
+          : blocks.contentLength(author, client.contentLength(author))
+      ),
+    })
     worker.once('exit', () => {
       log.warn('the sync worker died, and is started again')
+      heads.stop()
       calls.close()
       client.close()
       this.#startAgain(engine)
@@ -266,7 +279,8 @@ export class VaultSync implements Peers {
     const [own] = addresses
     if (own !== undefined) this.#options.addresses.listensAt(own.port)
     this.doors.connect((message) => calls.tell('door', message), addresses)
-    return { worker, calls, client }
+    if (client.isNew) await heads.restore().catch(trouble)
+    return { worker, calls, client, heads }
   }
 
   #init(engine: Engine): SyncWorkerInit {

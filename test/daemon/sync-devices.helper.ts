@@ -35,12 +35,13 @@ export class Device {
   engine!: Engine
   sync!: VaultSync
   choices = LOOPBACK
-  readonly #known: Device[]
+  /** Believed to be members before the control ops are here. */
+  readonly known: Device[]
 
   constructor(keys: VaultKeys, directory: string, known: Device[]) {
     this.keys = keys
     this.directory = directory
-    this.#known = known
+    this.known = known
   }
 
   get author() {
@@ -48,7 +49,7 @@ export class Device {
   }
 
   async open(): Promise<void> {
-    const known = this.#known.map(({ author }) => ({ device: author, label: 'first' }))
+    const known = this.known.map(({ author }) => ({ device: author, label: 'first' }))
     const addresses = await KnownAddresses.open(this.directory, this.keys)
     this.sync = new VaultSync({ choices: this.choices, known, addresses, log })
     this.engine = await Engine.open({

@@ -4,11 +4,11 @@
 
 import t from 'tap'
 import { randomBytes } from 'node:crypto'
-import { mkdtempSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { BundleId } from '../../src/ops/types.ts'
-import { firstDevice, pathIn, until } from './sync-devices.helper.ts'
+import { LOOPBACK, firstDevice, pathIn, until } from './sync-devices.helper.ts'
 
 t.test('two devices', async (t) => {
   const home = mkdtempSync(join(tmpdir(), 'sync-'))
@@ -66,4 +66,30 @@ t.test('a blind device keeps everything, and gives it when the author is gone', 
   await one.close()
   await until('it is read', async () => (await three.load('large'))?.equals(large) ?? false)
   t.pass('from the blind device')
+})
+
+t.test('the log of an author who is gone is made anew for others', async (t) => {
+  const home = mkdtempSync(join(tmpdir(), 'sync-'))
+  const one = await firstDevice(pathIn(home, 'one'))
+  const bytes = randomBytes(200_000)
+  await one.save('file', bytes)
+  const two = await one.admit('second', pathIn(home, 'two'))
+  const three = await one.admit('third', pathIn(home, 'three'))
+  await two.open()
+  await until('it is there', async () => (await two.load('file'))?.equals(bytes) ?? false)
+  await until('all is there', () => (
+    two.engine.core.applier.length(one.author) === one.engine.committer.nextSeq
+  ))
+  await two.close()
+  await one.close()
+  rmSync(join(two.directory, 'logs'), { recursive: true })
+  await two.open()
+  t.teardown(() => two.close())
+  const port = await two.port()
+  three.choices = { ...LOOPBACK, peers: [{ host: '127.0.0.1', port }] }
+  three.known.splice(0, 1, two)
+  await three.open()
+  t.teardown(() => three.close())
+  await until('it is read', async () => (await three.load('file'))?.equals(bytes) ?? false)
+  t.pass('from a device that never was its author')
 })
