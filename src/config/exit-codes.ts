@@ -50,7 +50,7 @@ export const EXIT_CODES: readonly ExitCode[] = [
     reasons: ['not-found', 'not-mounted', 'mountpoint-missing', 'no-recovery-box'],
     hint: 'check the path; lattice status lists what is mounted',
   },
-  { code: 5, name: 'conflict', meaning: 'a conflict needs a decision', reasons: [] },
+  { code: 5, name: 'conflict', meaning: 'a conflict needs a decision', reasons: ['forked'] },
   {
     code: 6,
     name: 'no-daemon',

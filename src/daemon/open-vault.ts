@@ -148,7 +148,10 @@ export class OpenVault {
 
   /** Why changes cannot be stored at present. */
   get trouble(): Error | undefined {
-    return this.engine.trouble
+    if (this.engine.core.replica?.isOwnForked !== true) return this.engine.trouble
+    return new LatticeError('forked', 'another copy of this device has gone its own way', {
+      hint: 'a restored backup or a clone: keep what is only here elsewhere, and join anew',
+    })
   }
 
   counts(): Counts {

@@ -268,6 +268,12 @@ export class VaultSync implements Peers {
       client.close()
       this.#startAgain(engine)
     })
+    client.onFork(({ author, kind, theirs }) => {
+      if (author !== engine.keys.author || kind !== 'ops') return
+      log.error('the own log is another one elsewhere: a restored backup, or a copy, of this device')
+      engine.core.replica?.noteOwnFork(theirs.length)
+      engine.core.pump().catch(trouble) // tells that nothing more may be written
+    })
     this.#content = new ContentPublisher({
       log: client,
       descriptors: (from) => blocks.descriptors(engine.keys.author, from),

@@ -101,6 +101,7 @@ export type ErrorCode =
   | 'not-canonical'
   | 'out-of-bounds'
   // Network
+  | 'forked'
   | 'not-available'
   | 'unreachable'
   | 'refused'

@@ -4,7 +4,7 @@
 
 import t from 'tap'
 import { randomBytes } from 'node:crypto'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { cpSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { BundleId } from '../../src/ops/types.ts'
@@ -92,4 +92,32 @@ t.test('the log of an author who is gone is made anew for others', async (t) => 
   t.teardown(() => three.close())
   await until('it is read', async () => (await three.load('file'))?.equals(bytes) ?? false)
   t.pass('from a device that never was its author')
+})
+
+t.test('a copy of a device that goes its own way stops, and says so', async (t) => {
+  const home = mkdtempSync(join(tmpdir(), 'sync-'))
+  const one = await firstDevice(pathIn(home, 'one'))
+  const two = await one.admit('second', pathIn(home, 'two'))
+  await two.open()
+  t.teardown(() => two.close())
+  await one.save('first', randomBytes(100))
+  await until('it is there', () => two.names().includes('first'))
+  await one.close()
+  cpSync(one.directory, pathIn(home, 'backup'), { recursive: true })
+  await one.open()
+  await one.save('second', randomBytes(100))
+  await until('it is there', () => two.names().includes('second'))
+  await one.close()
+  rmSync(one.directory, { recursive: true })
+  cpSync(pathIn(home, 'backup'), one.directory, { recursive: true })
+  one.choices = { ...LOOPBACK, port: 1 } // nobody is heard while it writes
+  const { peers } = one.choices
+  t.same(peers, [])
+  one.choices = LOOPBACK
+  await one.open()
+  t.teardown(() => one.close())
+  await until('it has what it lost, or says that it may not write', () => (
+    one.names().includes('second') || !one.engine.core.mayWrite
+  ))
+  t.pass('a restored backup is either caught up or stopped')
 })
