@@ -4,7 +4,10 @@
 
 import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
 import { readFileSync, readdirSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Instance } from '../mount/harness.helper.ts'
@@ -12,14 +15,7 @@ import type { Teardown } from '../mount/system.helper.ts'
 import { differences, takeTree } from '../mount/tree.helper.ts'
 import type { Tree } from '../mount/tree.helper.ts'
 
-const CONFIG = `version = 1
-
-[network]
-listen = "127.0.0.1:0"
-lan = false
-dht = false
-`
-const WAIT_MS = 60_000
+const WAIT_MS = Number(process.env['W'] ?? 60_000)
 const POLL_MS = 100
 const PROGRAM_MS = 60_000
 
@@ -33,32 +29,40 @@ export class Device {
   /** Where the vault is mounted. */
   readonly root: string
 
-  private constructor(label: string, instance: Instance) {
+  readonly #port: number
+
+  private constructor(label: string, instance: Instance, port: number) {
     this.label = label
     this.instance = instance
+    this.#port = port
     this.root = instance.path('V')
   }
 
-  /** A home without a vault. */
-  static async create(t: Teardown, label: string): Promise<Device> {
+  /** A home without a vault. Nothing but loopback is used, where nobody is discovered: devices know
+   *  whom they met, and `known`. */
+  static async create(t: Teardown, label: string, known: readonly Device[]): Promise<Device> {
     const instance = await Instance.create(t)
-    writeFileSync(join(instance.home, 'config.toml'), CONFIG)
-    return new Device(label, instance)
+    const port = await freePort()
+    const peers = known.map((device) => `"127.0.0.1:${device.#port}"`).join(', ')
+    const lines = [
+      'version = 1', '[network]', 'lan = false', 'dht = false', `peers = [${peers}]`,
+      `listen = "127.0.0.1:${port}"`, '',
+    ]
+    writeFileSync(join(instance.home, 'config.toml'), lines.join('\n'))
+    return new Device(label, instance, port)
   }
 
   /** The device that makes the vault. */
   static async first(t: Teardown, label = 'first'): Promise<Device> {
-    const device = await Device.create(t, label)
+    const device = await Device.create(t, label, [])
     await device.mount()
     return device
   }
 
   /** Another device, let in by this one, mounted. */
-  async letIn(t: Teardown, label: string, ...words: string[]): Promise<Device> {
-    const device = await Device.create(t, label)
-    const invited = await this.instance.json<{ code: string }>(
-      'invite', '--yes', '--detach', ...words,
-    )
+  async letIn(t: Teardown, label: string, known: readonly Device[] = []): Promise<Device> {
+    const device = await Device.create(t, label, known)
+    const invited = await this.instance.json<{ code: string }>('invite', '--yes', '--detach')
     await device.instance.ok('join', invited.code, device.root, '--yes', '--label', label)
     return device
   }
@@ -149,10 +153,10 @@ export async function eventually(
   }
 }
 
-/** Until both devices see each other. */
+/** Until the devices are connected. Only who was let in has the label that the test gave. */
 export function meet(one: Device, other: Device): Promise<void> {
   return eventually(`${one.label} and ${other.label} are connected`, async () => (
-    (await one.connected()).includes(other.label)
+    (await one.connected()).includes(other.label) || (await other.connected()).includes(one.label)
   ))
 }
 
@@ -181,6 +185,15 @@ export async function equal(...devices: Device[]): Promise<void> {
   }).catch((error: unknown) => {
     throw new Error(`${String(error)}\n${found.join('\n')}`)
   })
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
 }
 
 /** Bytes that nothing compresses or knows already. */
