@@ -15,7 +15,7 @@ import type { Teardown } from '../mount/system.helper.ts'
 import { differences, takeTree } from '../mount/tree.helper.ts'
 import type { Tree } from '../mount/tree.helper.ts'
 
-const WAIT_MS = Number(process.env['W'] ?? 60_000)
+const WAIT_MS = 60_000
 const POLL_MS = 100
 const PROGRAM_MS = 60_000
 
