@@ -1,0 +1,202 @@
+// Devices of one vault as a user has them: each a home of its own with a daemon of its own, on
+// loopback, that came in by `lattice join`. What holds in the end is polled for, in bounded time:
+// equal trees, byte for byte, and who is connected. All goes with the test (harness.helper.ts).
+
+import { execFile } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { readFileSync, readdirSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { Instance } from '../mount/harness.helper.ts'
+import type { Teardown } from '../mount/system.helper.ts'
+import { differences, takeTree } from '../mount/tree.helper.ts'
+import type { Tree } from '../mount/tree.helper.ts'
+
+const WAIT_MS = 60_000
+const POLL_MS = 100
+const PROGRAM_MS = 60_000
+
+interface PeersDocument {
+  vaults: { peers: { label: string; state: string }[] }[]
+}
+
+export class Device {
+  readonly label: string
+  readonly instance: Instance
+  /** Where the vault is mounted. */
+  readonly root: string
+
+  readonly #port: number
+
+  private constructor(label: string, instance: Instance, port: number) {
+    this.label = label
+    this.instance = instance
+    this.#port = port
+    this.root = instance.path('V')
+  }
+
+  /** A home without a vault. Nothing but loopback is used, where nobody is discovered: devices know
+   *  whom they met, and `known`. */
+  static async create(t: Teardown, label: string, known: readonly Device[]): Promise<Device> {
+    const instance = await Instance.create(t)
+    const port = await freePort()
+    const peers = known.map((device) => `"127.0.0.1:${device.#port}"`).join(', ')
+    const lines = [
+      'version = 1', '[network]', 'lan = false', 'dht = false', `peers = [${peers}]`,
+      `listen = "127.0.0.1:${port}"`, '',
+    ]
+    writeFileSync(join(instance.home, 'config.toml'), lines.join('\n'))
+    return new Device(label, instance, port)
+  }
+
+  /** The device that makes the vault. */
+  static async first(t: Teardown, label = 'first'): Promise<Device> {
+    const device = await Device.create(t, label, [])
+    await device.mount()
+    return device
+  }
+
+  /** Another device, let in by this one, mounted. */
+  async letIn(t: Teardown, label: string, known: readonly Device[] = []): Promise<Device> {
+    const device = await Device.create(t, label, known)
+    const invited = await this.instance.json<{ code: string }>('invite', '--yes', '--detach')
+    await device.instance.ok('join', invited.code, device.root, '--yes', '--label', label)
+    return device
+  }
+
+  at(...parts: string[]): string {
+    return join(this.root, ...parts)
+  }
+
+  async mount(): Promise<void> {
+    await this.instance.mount(this.root)
+  }
+
+  async unmount(): Promise<void> {
+    await this.instance.umount(this.root)
+  }
+
+  /** SIGKILL; the dead mount stays until it is mounted again. */
+  async kill(): Promise<void> {
+    await this.instance.kill9()
+  }
+
+  sh(script: string): Promise<string> {
+    return this.instance.sh(script, this.root)
+  }
+
+  write(path: string, content: string | Uint8Array): void {
+    writeFileSync(this.at(path), content)
+  }
+
+  /** Undefined when there is none. */
+  text(path: string): string | undefined {
+    try {
+      return readFileSync(this.at(path), 'utf8')
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+      throw error
+    }
+  }
+
+  /** Names in a directory, sorted. */
+  list(path = '.'): string[] {
+    return readdirSync(this.at(path)).sort()
+  }
+
+  /** The directory of the vault's state. */
+  state(): string {
+    const vaults = join(this.instance.home, 'state', 'vaults')
+    const [name] = readdirSync(vaults)
+    if (name === undefined) throw new Error(`no vault in ${vaults}`)
+    return join(vaults, name)
+  }
+
+  /** Labels of the devices that are connected now. */
+  async connected(): Promise<string[]> {
+    const { vaults } = await this.instance.json<PeersDocument>('peers')
+    const peers = vaults.flatMap((vault) => vault.peers)
+    return peers.filter(({ state }) => state === 'connected').map(({ label }) => label)
+  }
+}
+
+/** Reads a whole file in a process of its own, so that waiting for it hangs nobody else: '' when
+ *  it was read, else what cat(1) says. Throws when it takes longer than a minute. */
+export function readApart(path: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const options = { timeout: PROGRAM_MS, killSignal: 'SIGKILL', encoding: 'buffer',
+      maxBuffer: 1 << 28 } as const
+    execFile('cat', [path], options, (error, _out, stderr) => {
+      if (error?.killed === true) reject(new Error(`reading ${path} does not end`))
+      else resolve(error === null ? '' : stderr.toString())
+    })
+  })
+}
+
+/** Polls until it is so. Errors count as not yet, and the last one is told. */
+export async function eventually(
+  what: string, check: () => boolean | Promise<boolean>, waitMs = WAIT_MS,
+): Promise<void> {
+  const end = performance.now() + waitMs
+  for (;;) {
+    let last = ''
+    try {
+      if (await check()) return
+    } catch (error) {
+      last = String(error)
+    }
+    if (performance.now() > end) throw new Error(`not in time: ${what} ${last}`)
+    await delay(POLL_MS)
+  }
+}
+
+/** Until the devices are connected. Only who was let in has the label that the test gave. */
+export function meet(one: Device, other: Device): Promise<void> {
+  return eventually(`${one.label} and ${other.label} are connected`, async () => (
+    (await one.connected()).includes(other.label) || (await other.connected()).includes(one.label)
+  ))
+}
+
+/** Only contents and explicit changes carry their time to others: where neither was, a device shows
+ *  when it was told. */
+const OWN_TIME = /^(type (?:10 .*(?= mtime \d+ size 0 )|(?!10 ).*(?= mtime ))) mtime \d+/
+
+/** What all devices should see alike. */
+function sharedTree(root: string): Tree {
+  const tree = takeTree(root)
+  for (const [path, line] of tree) tree.set(path, line.replace(OWN_TIME, '$1$2'))
+  return tree
+}
+
+/** Until all devices show the same tree: names, attributes and every byte. */
+export async function equal(...devices: Device[]): Promise<void> {
+  let found: string[] = []
+  const [one, ...others] = devices
+  if (one === undefined) throw new Error('equal to what?')
+  await eventually('equal trees', () => {
+    const tree = sharedTree(one.root)
+    found = others.flatMap((other) => (
+      differences(tree, sharedTree(other.root)).map((line) => `${other.label}: ${line}`)
+    ))
+    return found.length === 0
+  }).catch((error: unknown) => {
+    throw new Error(`${String(error)}\n${found.join('\n')}`)
+  })
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
+}
+
+/** Bytes that nothing compresses or knows already. */
+export function noise(sizeBytes: number): Buffer {
+  return randomBytes(sizeBytes)
+}
