@@ -132,14 +132,26 @@ const change: Row = async (pair) => {
   const part = await nudged(pair)
   const there = Buffer.alloc(MIB)
   await until('the change', TIMEOUT_MS, 5, () => {
-    const other = openSync(join(pair.right, 'large'), 'r')
-    readSync(other, there, 0, MIB, at)
-    closeSync(other)
+    if (!readIfThere(join(pair.right, 'large'), there, at)) return false
     return there.equals(bytes)
   })
   const outcome = finished(begun, part)
   if (!isSame(pair, 'large')) throw new Error(`${pair.name}: the changed file differs`)
   return outcome
+}
+
+/** Who puts a new file in the place of the old one may have none for a moment. */
+function readIfThere(path: string, into: Buffer, at: number): boolean {
+  if (sizeOf(path) < 0) return false
+  let fd: number
+  try {
+    fd = openSync(path, 'r')
+  } catch {
+    return false
+  }
+  readSync(fd, into, 0, into.length, at)
+  closeSync(fd)
+  return true
 }
 
 /** Writes the files, and waits until all can be read on the other side. */
@@ -197,7 +209,8 @@ const save: Row = async (pair) => {
       const now = `${stat?.ino} ${stat?.mtimeMs}`
       if (stat?.size !== SAVE_BYTES || now === seen) return false
       seen = now
-      return readFileSync(there).equals(bytes)
+      const held = Buffer.alloc(SAVE_BYTES)
+      return readIfThere(there, held, 0) && held.equals(bytes)
     })
     if (i > 0) times.push(performance.now() - begun) // the first makes it
     await delay(50 + Math.random() * 400)

@@ -88,8 +88,8 @@ export async function syncthingPair(base: string): Promise<Pair> {
   }))
   for (const side of sides) {
     mkdirSync(side.directory, { recursive: true })
-    const generate = ['generate', `--home=${side.home}`, '--no-default-folder', '--skip-port-probing']
-    execFileSync('syncthing', generate, { stdio: 'ignore' })
+    const quiet = ['--no-default-folder', '--skip-port-probing']
+    execFileSync('syncthing', ['generate', `--home=${side.home}`, ...quiet], { stdio: 'ignore' })
     const config = readFileSync(join(side.home, 'config.xml'), 'utf8')
     side.id = /<device id="([^"]+)"/.exec(config)?.[1] ?? ''
     side.key = /<apikey>([^<]+)</.exec(config)?.[1] ?? ''

@@ -285,8 +285,10 @@ export class EngineCore {
     if (this.#options.announcing?.isWanted() === false) return
     await this.announcer?.run()
     // descriptors are for those who cannot read the announcements: nobody else waits for them
-    const both = [this.#options.announcing?.publishContent(), this.publisher?.publish()]
-    for (const one of await Promise.allSettled(both)) if (one.status === 'rejected') throw one.reason
+    const both = await Promise.allSettled([
+      this.#options.announcing?.publishContent(), this.publisher?.publish(),
+    ])
+    for (const one of both) if (one.status === 'rejected') throw one.reason
   }
 
   /** Commits, checkpoints and stops. The ports stay open. Idempotent. */

@@ -1,5 +1,5 @@
-// The announcer: what is announced ahead shares the batch's flush, once; nothing is published before
-// it has its place; what takes long, or is much, goes the ordinary way.
+// The announcer: what is announced ahead shares the batch's flush, once; nothing is published
+// before it has its place; what takes long, or is much, goes the ordinary way.
 import t from 'tap'
 import { packFileOf } from '../../src/chunks/chunk-index-port.ts'
 import type { BundleId, Op } from '../../src/ops/types.ts'
