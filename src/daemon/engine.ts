@@ -348,6 +348,7 @@ async function startLive(
     spaceBytes: () => space.availableBytes(),
     journal,
     refuseWrites: (errno) => buffers.refuseWrites(errno),
+    isShared: () => options.peers?.isWanted() === true,
   })
   tree.setUnsealedContent(files)
   view.setFiles(files)

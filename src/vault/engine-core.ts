@@ -38,6 +38,7 @@ import { Publisher } from './publisher.ts'
 import { replayInto, settle } from './rebuild.ts'
 import type { ReplayResult } from './rebuild.ts'
 import { Replica } from './replica.ts'
+import type { Ticket } from './tree.ts'
 import type { Owner } from './tree-records.ts'
 
 export interface CoreKeys extends JournalKeys, KeyPort {}
@@ -260,6 +261,10 @@ export class EngineCore {
 
   /** Ops that are not the tree's: in one batch, durable when it resolves. */
   async #commit(ops: readonly Op[]): Promise<void> {
+    await this.committer.durable(this.#push(ops))
+  }
+
+  #push(ops: readonly Op[]): Ticket {
     const { author } = this.#options.keys
     const { sec, nsec } = this.#options.clock.now()
     const refs = ops.map((): OpRef => (
@@ -268,7 +273,7 @@ export class EngineCore {
     const facts = new Facts(sec, nsec)
     facts.opCount = ops.length
     this.fold.apply(ops, refs, facts) // as a replay does: the root's first times
-    await this.committer.durable(this.committer.push({ ops, refs, facts, ready: true }))
+    return this.committer.push({ ops, refs, facts, ready: true })
   }
 
   /** Each is an operation of its own, so that they go into as many batches as they need. */
@@ -279,8 +284,11 @@ export class EngineCore {
   async #publish(): Promise<void> {
     if (this.#options.announcing?.isWanted() === false) return
     await this.announcer?.run()
-    await this.#options.announcing?.publishContent()
-    await this.publisher?.publish()
+    // descriptors are for those who cannot read the announcements: nobody else waits for them
+    const both = await Promise.allSettled([
+      this.#options.announcing?.publishContent(), this.publisher?.publish(),
+    ])
+    for (const one of both) if (one.status === 'rejected') throw one.reason
   }
 
   /** Commits, checkpoints and stops. The ports stay open. Idempotent. */
@@ -319,6 +327,10 @@ export class EngineCore {
       allPlaced: () => this.#refold(),
       flushed: () => this.#kick(),
       isShared: () => this.#options.announcing?.isWanted() === true,
+      announce: async () => {
+        const isWanted = !this.#isClosing && this.#options.announcing?.isWanted() === true
+        return (isWanted ? await this.announcer?.ahead() : undefined) ?? (() => undefined)
+      },
     })
     for (const time of this.store.meta.authors.values()) committer.receive(time)
     return committer
@@ -353,14 +365,17 @@ export class EngineCore {
   }
 
   #makeAnnouncer(logs: LogPort): Announcer | undefined {
-    const { announcing, journal, keys, pause } = this.#options
+    const { announcing, clock, journal, keys, pause } = this.#options
     if (announcing === undefined) return undefined
     const { committer, store } = this
     return new Announcer({
-      ...announcing, journal, pause,
+      ...announcing, clock, journal, pause,
       meta: () => store.meta,
       durableSeq: () => committer.durableSeq,
       commit: (ops) => this.#commitEach(ops),
+      push: (ops) => {
+        for (const op of ops) this.#push([op])
+      },
     }, logs.length(keys.author))
   }
 

@@ -51,6 +51,8 @@ export interface SealerPorts {
   journal: Pick<JournalPort, 'trouble' | 'flush'> | undefined
   /** Writers get this errno from now on; 0 = they may write again. */
   refuseWrites: ((errno: number) => void) | undefined
+  /** Whether other devices are to see changes at once. */
+  isShared?: (() => boolean) | undefined
 }
 
 export class FileSealer {
@@ -280,7 +282,7 @@ export class FileSealer {
     file.askedAtFreeze = file.asked
     const job = this.#freeze(file)
     if (job !== undefined) {
-      const urgent = level === SEAL_URGENT
+      const urgent = level === SEAL_URGENT || (final && this.#isAloneAndAwaited())
       let sealedEnd: number
       try {
         sealedEnd = (await content.seal(file.working, job, { final, urgent })).sealedEnd
@@ -293,6 +295,12 @@ export class FileSealer {
       assert(!final || sealedEnd >= endOf(job), 'seal: a final pass left a tail')
     }
     if (final && put) await this.#put(file)
+  }
+
+  /** A file that is saved by itself has no company in its bundle to wait for: others see it. */
+  #isAloneAndAwaited(): boolean {
+    if (this.#passes > 1 || this.#queue.length > 0 || this.#later.length > 0) return false
+    return this.#ports.isShared?.() === true
   }
 
   #freeze(file: OpenFile): FrozenJob | undefined {

@@ -37,6 +37,8 @@ export interface FilesOptions {
   journal?: Pick<JournalPort, 'trouble' | 'flush'> | undefined
   /** Writers get this errno instead of waiting for memory; 0 = they may write again. */
   refuseWrites?: ((errno: number) => void) | undefined
+  /** Whether other devices are to see changes at once. */
+  isShared?: (() => boolean) | undefined
 }
 
 export class Files implements UnsealedContent, BufferEvents {
