@@ -83,13 +83,13 @@ function sizeOf(path: string): number {
   return statSync(path, { throwIfNoEntry: false })?.size ?? -1
 }
 
-async function nudged(pair: Pair): Promise<Outcome & { written: number }> {
+async function nudged(pair: Pair, begun: number): Promise<Outcome & { written: number }> {
   const written = performance.now()
   const cost = await pair.nudge()
-  return { seconds: 0, written, ...cost }
+  return { seconds: written - begun, written, ...cost }
 }
 
-function finished(begun: number, part: Outcome & { written: number }): Outcome {
+function finished(pair: Pair, begun: number, part: Outcome & { written: number }): Outcome {
   const now = performance.now()
   const { written, ...rest } = part
   return { ...rest, seconds: (now - begun) / 1000, afterSeconds: (now - written) / 1000 }
@@ -105,11 +105,11 @@ const large: Row = async (pair) => {
     writeSync(fd, part)
   }
   closeSync(fd)
-  const part = await nudged(pair)
+  const part = await nudged(pair, begun)
   const there = join(pair.right, 'large')
   await until('the large file', TIMEOUT_MS, 10, () => sizeOf(there) === SIZE_MIB * MIB)
   readAll(there)
-  const outcome = finished(begun, part)
+  const outcome = finished(pair, begun, part)
   if (!isSame(pair, 'large')) throw new Error(`${pair.name}: the large file differs`)
   return { ...outcome, count: SIZE_MIB }
 }
@@ -129,13 +129,13 @@ const change: Row = async (pair) => {
   const fd = openSync(join(pair.left, 'large'), 'r+')
   writeSync(fd, bytes, 0, MIB, at)
   closeSync(fd)
-  const part = await nudged(pair)
+  const part = await nudged(pair, begun)
   const there = Buffer.alloc(MIB)
   await until('the change', TIMEOUT_MS, 5, () => {
     if (!readIfThere(join(pair.right, 'large'), there, at)) return false
     return there.equals(bytes)
   })
-  const outcome = finished(begun, part)
+  const outcome = finished(pair, begun, part)
   if (!isSame(pair, 'large')) throw new Error(`${pair.name}: the changed file differs`)
   return outcome
 }
@@ -161,7 +161,7 @@ async function spread(pair: Pair, name: string, count: number): Promise<Outcome>
   const begun = performance.now()
   mkdirSync(join(pair.left, name))
   for (let i = 0; i < count; i++) writeFileSync(join(pair.left, name, `f${i}`), contents(i))
-  const part = await nudged(pair)
+  const part = await nudged(pair, begun)
   const there = join(pair.right, name)
   const tmp = (file: string): boolean => !file.startsWith('.') && !file.startsWith('~')
   await until('many files', TIMEOUT_MS, 20, () => (
@@ -171,7 +171,7 @@ async function spread(pair: Pair, name: string, count: number): Promise<Outcome>
     const path = join(there, `f${i}`)
     while (!readFileSync(path).equals(contents(i))) await delay(5)
   }
-  return { ...finished(begun, part), count }
+  return { ...finished(pair, begun, part), count }
 }
 
 const small: Row = (pair) => spread(pair, 'small', FILES)
@@ -182,13 +182,13 @@ const rename: Row = async (pair) => {
   return measured(pair, async () => {
     const begun = performance.now()
     renameSync(join(pair.left, 'before'), join(pair.left, 'after'))
-    const part = await nudged(pair)
+    const part = await nudged(pair, begun)
     await until('the renamed directory', TIMEOUT_MS, 5, () => {
       const there = join(pair.right, 'after')
       if (sizeOf(join(pair.right, 'before')) >= 0 || sizeOf(there) < 0) return false
       return readdirSync(there).filter((file) => file.startsWith('f')).length === RENAMED_FILES
     })
-    return finished(begun, part)
+    return finished(pair, begun, part)
   })
 }
 

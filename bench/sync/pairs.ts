@@ -29,9 +29,7 @@ export interface Pair {
 }
 
 const run = promisify(execFile)
-/** Another build can be measured for comparison. */
-const LATTICE = process.env['LATTICE_BENCH_MAIN'] ??
-  fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
+const LATTICE = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 const START_MS = 60_000
 
 export async function latticePair(base: string): Promise<Pair> {

@@ -12,16 +12,13 @@ import type { PackMark } from '../chunks/pack-store.ts'
 import { BUNDLE_CHUNKS_MAX } from '../ops/bounds.ts'
 import type { BundleId, ChunkId, Op } from '../ops/types.ts'
 import type { StateMeta } from '../state/meta.ts'
-import type { Clock, JournalCursor, JournalPort, JournalPosition, JournalRecord } from './ports.ts'
+import type { JournalCursor, JournalPort, JournalPosition, JournalRecord } from './ports.ts'
 import { JOURNAL_LOOSE, JOURNAL_START } from './ports.ts'
 
 /** Loose chunks sealed at one go, and records of the journal read before others run. */
 const LOOSE_AT_ONCE = 512
 const LOOSE_BYTES_AT_ONCE = 1 << 20
 const RECORDS_AT_ONCE = 256
-/** What is announced ahead: more goes the ordinary way, and a commit waits no longer for it. */
-const AHEAD_BYTES = 2 << 20
-const AHEAD_MS = 100
 /** Rounds in which everything that was written meanwhile is announced, too. */
 const ROUNDS_MAX = 4
 
@@ -57,11 +54,8 @@ export interface AnnouncerOptions {
   packs: () => readonly PackMark[]
   /** Own batches that are durable. */
   durableSeq: () => number
-  /** The ops in batches, durable when it resolves. */
+  /** The op in a batch, durable when it resolves. */
   commit: (ops: readonly Op[]) => Promise<void>
-  /** The ops behind what is queued already. */
-  push: (ops: readonly Op[]) => void
-  clock: Pick<Clock, 'setTimer'>
   pause: () => Promise<void>
 }
 
@@ -74,10 +68,6 @@ export class Announcer {
   /** The own batch placed last that names content. */
   #lastPut = -1
   #scannedLoose: JournalCursor | undefined
-  /** ahead() goes on: what it found must have its place before anybody looks again. */
-  #ahead: Promise<void> | undefined
-  /** Ops that ahead() pushed and that have no place yet. */
-  #unplaced = 0
 
   /** `published`: length of the own log. */
   constructor(options: AnnouncerOptions, published: number) {
@@ -92,9 +82,6 @@ export class Announcer {
 
   /** An own batch has its place. */
   placed(seq: number, ops: readonly Op[]): void {
-    if (this.#unplaced > 0) {
-      this.#unplaced -= ops.reduce((sum, op) => sum + (op.kind === 'bundle' ? 1 : 0), 0)
-    }
     if (ops.some((op) => op.kind === 'put' && op.content.kind !== 'inline')) this.#lastPut = seq
   }
 
@@ -107,70 +94,15 @@ export class Announcer {
     return this.#running
   }
 
-  /**
-   * Announces a little content in the very batch that names it, so that one flush is enough; the
-   * round after that flush finds nothing new and lets it be published. Does nothing while a round
-   * runs, when there is much, or when it takes long. Call what it resolves with when the ops that
-   * it pushed are placed. Never rejects: the round after the flush meets the same trouble.
-   */
-  async ahead(): Promise<() => void> {
-    if (this.#running !== undefined || this.#ahead !== undefined) return NOTHING
-    if (this.#unplaced > 0 || this.#isClosed) return NOTHING
-    let release = NOTHING
-    this.#ahead = new Promise((resolve) => {
-      release = () => {
-        this.#ahead = undefined
-        resolve()
-      }
-    })
-    const attempt = { isLate: false }
-    let cancel = NOTHING
-    const late = new Promise<void>((resolve) => {
-      const timer = this.#options.clock.setTimer(AHEAD_MS, () => {
-        attempt.isLate = true
-        resolve()
-      })
-      cancel = () => timer.cancel()
-    })
-    const looked = this.#lookAhead(attempt).catch(() => undefined)
-    await Promise.race([looked, late])
-    cancel()
-    if (!attempt.isLate) return release
-    // what still packs loose chunks must not run beside another round
-    void looked.then(release)
-    return NOTHING
-  }
-
-  async #lookAhead(attempt: { isLate: boolean }): Promise<void> {
-    const { content, scout, push } = this.#options
-    await this.#packLoose()
-    await content.sync()
-    const ranges = this.#ranges()
-    const bytes = ranges.reduce((sum, { begin, end }) => sum + end - begin, 0)
-    if (bytes === 0 || bytes > AHEAD_BYTES) return
-    const found: OwnBundle[] = []
-    for (const range of ranges) {
-      if (attempt.isLate) return
-      found.push(...await scout(range)) // what it leaves comes with the next round
-    }
-    if (attempt.isLate || this.#isClosed) return
-    const ops = this.#opsFor(found)
-    this.#unplaced += ops.length
-    push(ops)
-  }
-
   /** Waits for the round under way. Idempotent. */
   async close(): Promise<void> {
     this.#isClosed = true
     await this.#running?.catch(() => undefined)
-    await this.#ahead
   }
 
   async #run(): Promise<void> {
     while (this.#again && !this.#isClosed) {
       this.#again = false
-      await this.#ahead
-      if (this.#unplaced > 0) return // whatever places them calls again, once it is durable
       for (let round = 0; round < ROUNDS_MAX && !this.#isClosed; round++) {
         const begun = this.#options.durableSeq()
         if (begun <= this.#limit) break
@@ -217,13 +149,7 @@ export class Announcer {
   }
 
   async #announce(found: readonly OwnBundle[]): Promise<boolean> {
-    const ops = this.#opsFor(found)
-    if (ops.length > 0) await this.#options.commit(ops)
-    return ops.length > 0
-  }
-
-  #opsFor(found: readonly OwnBundle[]): Op[] {
-    const { bundles, meta } = this.#options
+    const { bundles, commit, meta } = this.#options
     let number = meta().bundles
     const ops: Op[] = []
     for (const { id, place, chunks } of found) {
@@ -235,7 +161,8 @@ export class Announcer {
       }
       number++
     }
-    return ops
+    if (ops.length > 0) await commit(ops)
+    return ops.length > 0
   }
 
   async #packLoose(): Promise<void> {
@@ -267,8 +194,6 @@ export class Announcer {
     meta().looseFrom = end
   }
 }
-
-const NOTHING = (): void => undefined
 
 function startOf({ looseFrom }: StateMeta): JournalCursor {
   if (looseFrom === undefined) return JOURNAL_START

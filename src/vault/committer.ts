@@ -73,12 +73,6 @@ export interface CommitterOptions {
   isShared?: (() => boolean) | undefined
   /** Called when own batches have become durable. */
   flushed?: (() => void) | undefined
-  /**
-   * Packs are about to be named: makes them durable and pushes ops that announce what is in them,
-   * so that these share the flush. May do less, or nothing; sync() is called after it anyway.
-   * What it resolves with is called when they are placed, or could not be.
-   */
-  announce?: (() => Promise<() => void>) | undefined
 }
 
 /** Where a rebuild goes on that has everything up to a barrier. */
@@ -339,20 +333,14 @@ export class Committer implements JournalGate {
 
   /** Never rejects: errors go to the waiters. */
   async #cycle(): Promise<void> {
-    let count = this.#pending.readyCount
-    let through = this.#appended + count
-    let announced: (() => void) | undefined
+    const count = this.#pending.readyCount
+    const through = this.#appended + count
     try {
       if (this.#namesPacks(count)) {
-        announced = await this.#announce()
-        // what was queued meanwhile is only covered by a sync that begins now
-        count = this.#pending.readyCount
-        through = this.#appended + count
         await this.#options.content.sync()
         this.#packsDurable = through
       }
       this.#place(through - this.#appended) // placeAll() may have come before
-      announced?.()
       const seq = this.#nextSeq
       await this.#options.journal.flush()
       this.#durable = Math.max(through, this.#durable)
@@ -366,16 +354,7 @@ export class Committer implements JournalGate {
       const trouble = error instanceof Error ? error : new LatticeError('io', String(error))
       this.#trouble = trouble
       this.#settle(through, trouble)
-    } finally {
-      announced?.()
     }
-  }
-
-  /** Not while somebody waits: a flush that was asked for has no other thread to wait for. */
-  async #announce(): Promise<(() => void) | undefined> {
-    const isWhole = this.#pending.readyCount === this.#pending.count
-    if (!isWhole || this.#waiters.length > 0 || this.#barrier !== undefined) return undefined
-    return this.#options.announce?.()
   }
 
   #settle(through: Ticket, error: Error | undefined): void {

@@ -38,7 +38,6 @@ import { Publisher } from './publisher.ts'
 import { replayInto, settle } from './rebuild.ts'
 import type { ReplayResult } from './rebuild.ts'
 import { Replica } from './replica.ts'
-import type { Ticket } from './tree.ts'
 import type { Owner } from './tree-records.ts'
 
 export interface CoreKeys extends JournalKeys, KeyPort {}
@@ -261,10 +260,6 @@ export class EngineCore {
 
   /** Ops that are not the tree's: in one batch, durable when it resolves. */
   async #commit(ops: readonly Op[]): Promise<void> {
-    await this.committer.durable(this.#push(ops))
-  }
-
-  #push(ops: readonly Op[]): Ticket {
     const { author } = this.#options.keys
     const { sec, nsec } = this.#options.clock.now()
     const refs = ops.map((): OpRef => (
@@ -273,7 +268,7 @@ export class EngineCore {
     const facts = new Facts(sec, nsec)
     facts.opCount = ops.length
     this.fold.apply(ops, refs, facts) // as a replay does: the root's first times
-    return this.committer.push({ ops, refs, facts, ready: true })
+    await this.committer.durable(this.committer.push({ ops, refs, facts, ready: true }))
   }
 
   /** Each is an operation of its own, so that they go into as many batches as they need. */
@@ -327,10 +322,6 @@ export class EngineCore {
       allPlaced: () => this.#refold(),
       flushed: () => this.#kick(),
       isShared: () => this.#options.announcing?.isWanted() === true,
-      announce: async () => {
-        const isWanted = !this.#isClosing && this.#options.announcing?.isWanted() === true
-        return (isWanted ? await this.announcer?.ahead() : undefined) ?? (() => undefined)
-      },
     })
     for (const time of this.store.meta.authors.values()) committer.receive(time)
     return committer
@@ -365,17 +356,14 @@ export class EngineCore {
   }
 
   #makeAnnouncer(logs: LogPort): Announcer | undefined {
-    const { announcing, clock, journal, keys, pause } = this.#options
+    const { announcing, journal, keys, pause } = this.#options
     if (announcing === undefined) return undefined
     const { committer, store } = this
     return new Announcer({
-      ...announcing, clock, journal, pause,
+      ...announcing, journal, pause,
       meta: () => store.meta,
       durableSeq: () => committer.durableSeq,
       commit: (ops) => this.#commitEach(ops),
-      push: (ops) => {
-        for (const op of ops) this.#push([op])
-      },
     }, logs.length(keys.author))
   }
 
