@@ -89,7 +89,7 @@ async function nudged(pair: Pair, begun: number): Promise<Outcome & { written: n
   return { seconds: written - begun, written, ...cost }
 }
 
-function finished(pair: Pair, begun: number, part: Outcome & { written: number }): Outcome {
+function finished(_: Pair, begun: number, part: Outcome & { written: number }): Outcome {
   const now = performance.now()
   const { written, ...rest } = part
   return { ...rest, seconds: (now - begun) / 1000, afterSeconds: (now - written) / 1000 }

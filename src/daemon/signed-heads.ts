@@ -1,7 +1,7 @@
 // What other authors have signed of their logs, noted in the journal now and then (JOURNAL_HEAD),
-// so that their logs can be made anew for others when Hypercore's storage is lost and they are gone.
-// Noted is only what the journal has all blocks of. A log that has grown since the last note comes
-// back as long as that note says; the rest comes from peers, or with the author.
+// so that their logs can be made anew for others when Hypercore's storage is lost and they are
+// gone. Noted is only what the journal has all blocks of. A log that has grown since the last note
+// comes back as long as that note says; the rest comes from peers, or with the author.
 
 import type { LogClient } from '../logs/log-client.ts'
 import type { AuthorId } from '../ops/types.ts'

@@ -270,7 +270,7 @@ export class VaultSync implements Peers {
     })
     client.onFork(({ author, kind, theirs }) => {
       if (author !== engine.keys.author || kind !== 'ops') return
-      log.error('the own log is another one elsewhere: a restored backup, or a copy, of this device')
+      log.error('the own log is another one elsewhere: this is a restored backup, or a copy')
       engine.core.replica?.noteOwnFork(theirs.length)
       engine.core.pump().catch(trouble) // tells that nothing more may be written
     })
