@@ -17,7 +17,7 @@ import { openBundle } from './bundle.ts'
 import { ChunkReader } from './chunk-cache.ts'
 import { checkChunkId, chunkIdOf } from './chunk-id.ts'
 import type { ChunkId } from './chunk-id.ts'
-import type { BundlePlace, ChunkIndex, LooseChunks } from './chunk-index-port.ts'
+import type { AwayBundle, BundlePlace, ChunkIndex, LooseChunks } from './chunk-index-port.ts'
 import { decompressChunk } from './compress.ts'
 import type {
   AwayBundles,
@@ -67,9 +67,19 @@ export type Named = {
   put: (id: BundleId, place: BundlePlace) => void
 }
 
+/** A part of a content that is not on this device. */
+export type Absent = {
+  /** Of the content. */
+  bytes: number
+  /** Who of others' bundles hold it; none: nobody has said so yet. */
+  bundles: readonly AwayBundle[]
+}
+
 /** A bundle of others as it was stored here. */
 export type ReceivedBundle = { place: BundlePlace; entries: readonly BundleEntry[] }
 
+/** Of a content whose chunks are looked up at one go. */
+const LOOKUP_BYTES = 16 * 1024 * 1024
 const NODE_CACHE_BYTES = 16 * 1024 * 1024
 /** What a decoded entry takes in RAM, about. */
 const NODE_ENTRY_BYTES = 160
@@ -303,6 +313,25 @@ export class SealedContentStore implements ContentStore {
     yield* packs.damage.filter((damage) => damage.file === file)
   }
 
+  /**
+   * What of the content is not here, stretch by stretch; each stretch is yielded, perhaps empty.
+   * Nodes of its tree are brought on the way. Rejects 'not-available' when one cannot be had.
+   */
+  async *absent(content: Content, sizeBytes: number): AsyncGenerator<Absent[]> {
+    const working = new Working(content, sizeBytes)
+    for (let at = working.inline?.length ?? 0; at < sizeBytes; at += LOOKUP_BYTES) {
+      const placed: Placed[] = []
+      const needs = working.extents(at, Math.min(at + LOOKUP_BYTES, sizeBytes), placed)
+      await runAsync(needs, (wanted) => this.#getHere(wanted), (wanted) => this.#bringNode(wanted))
+      const absent: Absent[] = []
+      for (const { extent } of placed) {
+        if (extent.chunk === '' || this.#reader.known(extent.chunk) !== undefined) continue
+        absent.push({ bytes: extent.length, bundles: this.#options.index.away(extent.chunk) })
+      }
+      yield absent
+    }
+  }
+
   /** Ids of all chunks that the content names, nodes of its tree included. */
   async chunksOf(content: Content, sizeBytes: number): Promise<Set<ChunkId>> {
     const ids = new Set<ChunkId>()
@@ -377,6 +406,20 @@ export class SealedContentStore implements ContentStore {
     const location = this.#reader.locateNow(id)
     const plain = location && this.#reader.readNow(id, location)
     return plain === undefined ? undefined : this.#keep(plain, wanted)
+  }
+
+  /** Not one that is only in the cache: it is to be on this device. */
+  #getHere(wanted: NodeWanted): ManifestNode | undefined {
+    const isHere = this.#reader.known(wanted.ref.chunk as ChunkId) !== undefined
+    return isHere ? this.#get(wanted) : undefined
+  }
+
+  async #bringNode(wanted: NodeWanted): Promise<ManifestNode> {
+    const id = wanted.ref.chunk as ChunkId
+    if (this.#reader.known(id) === undefined && this.#options.index.away(id).length === 0) {
+      throw new LatticeError('not-available', 'nobody has announced it yet')
+    }
+    return this.#keep(await this.#reader.read(id, await this.#reader.bring(id, 'pin')), wanted)
   }
 
   async #load(wanted: NodeWanted): Promise<ManifestNode> {

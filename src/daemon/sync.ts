@@ -132,6 +132,12 @@ export class VaultSync implements Peers {
     return this.#calls?.ask('status', undefined)
   }
 
+  /** How many devices are connected. */
+  async count(): Promise<number> {
+    const status = await this.status().catch(() => undefined)
+    return status?.peers.length ?? 0
+  }
+
   async pause(isPaused: boolean): Promise<void> {
     await this.#calls?.ask('pause', isPaused)
   }

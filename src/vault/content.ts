@@ -33,8 +33,9 @@ export interface Sealed {
   sealedEnd: number
 }
 
-/** How much a part of a content that others hold is wanted: a reader waits, one will soon. */
-export type Urgency = 'read' | 'ahead'
+/** How much a part of a content that others hold is wanted: a reader waits, one will soon, it is
+ *  to be kept here. */
+export type Urgency = 'read' | 'ahead' | 'pin'
 
 /** What of this vault's content is not on this device, but elsewhere. */
 export interface AwayBundles {
