@@ -24,3 +24,21 @@ export interface Pin {
 export interface PinsResult {
   pins: Pin[]
 }
+
+export interface CopiesRequest {
+  /** Other devices that are to hold everything; 0: it is to be published only. */
+  copies: number
+}
+
+export interface CopiesResult {
+  done: boolean
+  /** Own batches, and those in the log that others read. */
+  batches: number
+  published: number
+  connected: number
+  /** Connected devices that have all batches, durably. */
+  acknowledged: number
+  /** Own bundles, and those that enough devices have proven to hold since the question began. */
+  bundles: number
+  held: number
+}

@@ -165,6 +165,10 @@ export class ControlClient {
     return this.#call('POST', `/vaults/${vaultId}/unpin`, body)
   }
 
+  copies(vaultId: string, body: Where.CopiesRequest): Promise<Where.CopiesResult> {
+    return this.#call('POST', `/vaults/${vaultId}/copies`, body)
+  }
+
   recoveryPhrases(body: Api.KeyAccess): Promise<Api.PhraseResult> {
     return this.#call('POST', '/keys/recovery', body)
   }

@@ -23,6 +23,7 @@ import type {
   AwayBundles,
   ContentStore,
   FrozenJob,
+  Presence,
   ReadPlan,
   Sealed,
   SealOptions,
@@ -78,6 +79,8 @@ export type Absent = {
 /** A bundle of others as it was stored here. */
 export type ReceivedBundle = { place: BundlePlace; entries: readonly BundleEntry[] }
 
+/** Lookups of chunks that whoever asks for the presence of a content is made to wait for. */
+const LOOKUPS_MAX = 16_384
 /** Of a content whose chunks are looked up at one go. */
 const LOOKUP_BYTES = 16 * 1024 * 1024
 const NODE_CACHE_BYTES = 16 * 1024 * 1024
@@ -203,6 +206,34 @@ export class SealedContentStore implements ContentStore {
     const { rootToAsk } = working
     if (rootToAsk !== undefined) working.learnHoles(this.#holesUnder(rootToAsk))
     return working.holeBytes
+  }
+
+  presence(content: Content | undefined, sizeBytes: number): Presence {
+    if (content === undefined || content.kind === 'inline') return { state: 'local' }
+    const working = new Working(content, sizeBytes)
+    let here = 0
+    let absent = 0
+    let lookups = 0
+    const mixed = (otherwise: 'remote' | 'unknown'): Presence => {
+      return { state: here > 0 && (absent > 0 || otherwise === 'remote') ? 'partial' : otherwise }
+    }
+    for (let at = 0; at < sizeBytes; at += LOOKUP_BYTES) {
+      const placed: Placed[] = []
+      const needs = working.extents(at, Math.min(at + LOOKUP_BYTES, sizeBytes), placed)
+      if (runNow(this.#done(needs), (wanted) => this.#getWaiting(wanted)) === undefined) {
+        return mixed('remote')
+      }
+      for (const { extent } of placed) {
+        if (extent.chunk === '') continue
+        if (this.#reader.known(extent.chunk) === undefined) absent += extent.length
+        else here += extent.length
+      }
+      lookups += 1 + placed.length
+      if (lookups > LOOKUPS_MAX && at + LOOKUP_BYTES < sizeBytes) return mixed('unknown')
+    }
+    if (absent === 0) return { state: 'local' }
+    const bytes = { here, all: here + absent }
+    return { state: here === 0 ? 'remote' : 'partial', bytes }
   }
 
   async sync(): Promise<void> {
@@ -412,6 +443,13 @@ export class SealedContentStore implements ContentStore {
   #getHere(wanted: NodeWanted): ManifestNode | undefined {
     const isHere = this.#reader.known(wanted.ref.chunk as ChunkId) !== undefined
     return isHere ? this.#get(wanted) : undefined
+  }
+
+  /** A node that is on this device, with a short read if need be. */
+  #getWaiting(wanted: NodeWanted): ManifestNode | undefined {
+    const location = this.#reader.known(wanted.ref.chunk as ChunkId)
+    if (location === undefined) return undefined
+    return this.#get(wanted) ?? this.#keep(this.#reader.readWaiting(location), wanted)
   }
 
   async #bringNode(wanted: NodeWanted): Promise<ManifestNode> {

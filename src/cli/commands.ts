@@ -82,8 +82,18 @@ export const COMMANDS: readonly CommandSpec[] = [
     name: 'sync',
     summary: 'make everything written so far durable',
     arguments: [{ name: 'dir', required: false, summary: 'one vault; without it, all' }],
-    options: [JSON_OPTION],
-    examples: [['lattice sync ~/Vault', 'like fsync for the whole vault']],
+    options: [
+      { flags: '--wait', summary: 'until other devices can have it; with --json a line a step' },
+      {
+        flags: '--copies <n>',
+        summary: 'with --wait: until n connected devices prove that they hold all of it',
+      },
+      JSON_OPTION,
+    ],
+    examples: [
+      ['lattice sync ~/Vault', 'like fsync for the whole vault'],
+      ['lattice sync --wait --copies 1 ~/Vault', 'before this device goes away; the other pins it'],
+    ],
     load: () => import('./sync.ts'),
   },
   {

@@ -4,6 +4,7 @@
 import type * as Api from '../api/client-where-types.ts'
 import type { WhereControl } from '../api/where-routes.ts'
 import { LatticeError } from '../util/errors.ts'
+import { Copies } from './copies.ts'
 import type { OpenVault } from './open-vault.ts'
 import type { PinKeeper, PinState } from './pin-keeper.ts'
 import { joined, nodeAt, textFor } from './vault-queries.ts'
@@ -15,6 +16,8 @@ export type AskVault = <T>(
 
 export class DaemonWhere implements WhereControl {
   readonly #ask: AskVault
+  /** Questions that go on, of each open vault the last for each number. */
+  readonly #copies = new WeakMap<OpenVault, Map<number, Copies>>()
 
   constructor(ask: AskVault) {
     this.#ask = ask
@@ -47,6 +50,22 @@ export class DaemonWhere implements WhereControl {
       }
       await pins.unpin(found.node)
       return { pins: pinsOf([found]) }
+    })
+  }
+
+  copies(vaultId: string, { copies: wanted }: Api.CopiesRequest): Promise<Api.CopiesResult> {
+    return this.#ask(vaultId, async (vault) => {
+      writable(vault)
+      const { engine, peers } = vault
+      if (peers === undefined) throw new LatticeError('denied', 'the vault is read-only')
+      const asked = this.#copies.get(vault) ?? new Map<number, Copies>()
+      this.#copies.set(vault, asked)
+      const question = asked.get(wanted) ?? new Copies(engine, peers, wanted)
+      asked.set(wanted, question)
+      const state = await question.look()
+      const done = question.isDone(state)
+      if (done) asked.delete(wanted) // whoever asks anew wants fresh proofs
+      return { done, ...state }
     })
   }
 }

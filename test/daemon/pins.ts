@@ -6,6 +6,7 @@ import t from 'tap'
 import { randomBytes } from 'node:crypto'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { Copies } from '../../src/daemon/copies.ts'
 import { PinKeeper } from '../../src/daemon/pin-keeper.ts'
 import { PinList } from '../../src/daemon/pin-list.ts'
 import type { Name } from '../../src/ops/types.ts'
@@ -19,6 +20,14 @@ const log = openLog('error')
 async function keeperOf(device: Device): Promise<PinKeeper> {
   const list = await PinList.open(device.directory, device.keys)
   return new PinKeeper({ engine: device.engine, peers: device.sync, list, log })
+}
+
+/** As user.lattice.state tells it. */
+function stateOf(device: Device, name: string): string {
+  const { tree, fileSystem } = device.engine
+  const { ino } = tree.lookup(tree.root, name as Name)!
+  t.same(fileSystem.listxattr(ino), [])
+  return Buffer.from(fileSystem.getxattr(ino, 'user.lattice.state')).toString()
 }
 
 /** Bytes of the file that are not here. */
@@ -50,7 +59,14 @@ t.test('what is pinned comes, and stays', { timeout: 110_000 }, async (t) => {
   let twoIsOpen = true
   t.teardown(() => twoIsOpen ? two.close() : undefined)
   await until('the name is there', () => two.names().length === 2)
+  t.match(stateOf(two, 'before'), /^(remote|partial)( \d+\/9000000)?$/)
+  t.equal(stateOf(two, 'small'), 'local', 'it came with its name')
   t.ok(await missing(two, 'before') > 1_000_000)
+
+  const published = new Copies(one.engine, one.sync, 0)
+  t.ok(published.isDone(await published.look()))
+  const copies = new Copies(one.engine, one.sync, 1)
+  t.notOk(copies.isDone(await copies.look()), 'nobody else has the content')
 
   let keeper = await keeperOf(two)
   t.same(keeper.states(), [])
@@ -60,6 +76,8 @@ t.test('what is pinned comes, and stays', { timeout: 110_000 }, async (t) => {
   await until('all is here', () => keeper.states()[0]?.state === 'whole')
   t.match(keeper.states(), [{ files: 2, bytes: 9_000_004, missingFiles: 0, missingBytes: 0 }])
   t.equal(await missing(two, 'before'), 0)
+  t.equal(stateOf(two, 'before'), 'local')
+  await until('the first one is told', async () => copies.isDone(await copies.look()))
   t.ok(keeper.covers(root))
   t.ok(keeper.covers(two.engine.tree.lookup(root, 'before' as Name)!.ino))
 
@@ -101,6 +119,7 @@ t.test('what cannot be had is told', { timeout: 60_000 }, async (t) => {
   const far = tree.lookup(tree.root, 'far' as Name)!.ino
   const node = await keeper.pin(far, 'far')
   t.notOk(keeper.covers(tree.root))
+  t.match(stateOf(two, 'far'), /^remote( 0\/2000000)?$/)
   await until('it waits', () => keeper.states()[0]?.state === 'waiting')
   t.match(keeper.states(), [{ reason: 'not-available', missingFiles: 1, missingBytes: 2_000_000 }])
   await keeper.unpin(node!)
