@@ -19,7 +19,8 @@ export async function pin(context: Context): Promise<undefined> {
     const { vault, path } = await vaultPath(await client.status(), context.arguments[0] ?? '')
     const { pins: [begun] } = await client.pin(vault.id, { path })
     if (begun === undefined) throw new LatticeError('not-found', 'it was removed meanwhile')
-    return { vault, made: flag(context, 'wait') ? await whole(context, client, vault, begun) : begun }
+    const waits = flag(context, 'wait')
+    return { vault, made: waits ? await whole(context, client, vault, begun) : begun }
   })
   output.result({ vault: vault.name, pin: made }, [pinLine(vault, made).trim()])
   return undefined
@@ -45,7 +46,7 @@ export async function pins(context: Context): Promise<undefined> {
   })
   const value = vaults.map(({ vault, pins: kept }) => ({ vault: vault.name, pins: kept }))
   context.output.result({ vaults: value }, vaults.flatMap(({ vault, pins: kept }) => [
-    `vault ${vault.name}: ${kept.length === 0 ? 'nothing is pinned' : countText(kept.length, 'pin')}`,
+    `vault ${vault.name}: ${countText(kept.length, 'pin')}`,
     ...kept.map((one) => pinLine(vault, one)),
   ]))
   return undefined

@@ -55,7 +55,8 @@ async function untilHeld(
     const { batches, published, connected, acknowledged, bundles, held } = state
     const others = copies === 0
       ? ''
-      : `; ${connected} connected, ${acknowledged} have all names, ${held} of ${bundles} bundles held`
+      : `; ${connected} connected, ${acknowledged} have all names, ` +
+        `${held} of ${bundles} bundles held`
     const line = `${vault.name}: ${published} of ${batches} batches published${others}`
     if (line !== shown) context.output.progress({ vault: vault.name, ...state }, line)
     const isMoving = line !== shown

@@ -377,8 +377,8 @@ class Slots {
   }
 
   async take(): Promise<void> {
-    if (this.#taken >= this.#count) await new Promise<void>((resolve) => this.#waiting.push(resolve))
-    else this.#taken++
+    if (this.#taken < this.#count) this.#taken++
+    else await new Promise<void>((resolve) => this.#waiting.push(resolve))
   }
 
   /** Whoever waits takes over. */

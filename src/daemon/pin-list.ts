@@ -73,7 +73,8 @@ export class PinList {
       const pins = new Map(this.#pins)
       edit(pins)
       const stored: Stored = {
-        version: 0, pins: [...pins].map(([node, path]) => [toHex(Buffer.from(node, 'latin1')), path]),
+        version: 0,
+        pins: [...pins].map(([node, path]) => [toHex(Buffer.from(node, 'latin1')), path]),
       }
       const key = keyOf(this.#keys)
       const sealed = sealRecord(key, this.#keys.vaultId, utf8(JSON.stringify(stored)))

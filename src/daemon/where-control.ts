@@ -45,7 +45,7 @@ export class DaemonWhere implements WhereControl {
         ?? states.find((state) => pathText(state) === undefined && state.said === path)
       if (found === undefined) {
         throw new LatticeError('not-found', `${path === '' ? 'the vault' : path} is not pinned`, {
-          hint: 'lattice pins lists what is; below a pinned directory nothing can be unpinned alone',
+          hint: 'lattice pins lists what is; a part of what is pinned cannot be unpinned alone',
         })
       }
       await pins.unpin(found.node)
@@ -82,7 +82,8 @@ function pinsOf(states: readonly PinState[]): Api.Pin[] {
     const { said, state, files, bytes, missingFiles, missingBytes, reason } = pin
     const path = pathText(pin)
     return {
-      ...(path === undefined ? {} : { path }), said, state, files, bytes, missingFiles, missingBytes,
+      ...(path === undefined ? {} : { path }), said, state, files, bytes, missingFiles,
+      missingBytes,
       ...(reason === undefined ? {} : { reason }),
     }
   })
