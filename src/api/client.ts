@@ -9,6 +9,7 @@ import { withSocketAddress } from './client-address.ts'
 import { API_PREFIX } from './client-types.ts'
 import type * as Api from './client-types.ts'
 import type * as Pairing from './client-pairing-types.ts'
+import type * as Where from './client-where-types.ts'
 
 export class ControlClient {
   readonly #socket: string
@@ -150,6 +151,22 @@ export class ControlClient {
 
   peers(vaultId: string): Promise<Pairing.PeersResult> {
     return this.#call('GET', `/vaults/${vaultId}/peers`)
+  }
+
+  pins(vaultId: string): Promise<Where.PinsResult> {
+    return this.#call('GET', `/vaults/${vaultId}/pins`)
+  }
+
+  pin(vaultId: string, body: Where.PathRequest): Promise<Where.PinsResult> {
+    return this.#call('POST', `/vaults/${vaultId}/pin`, body)
+  }
+
+  unpin(vaultId: string, body: Where.PathRequest): Promise<Where.PinsResult> {
+    return this.#call('POST', `/vaults/${vaultId}/unpin`, body)
+  }
+
+  copies(vaultId: string, body: Where.CopiesRequest): Promise<Where.CopiesResult> {
+    return this.#call('POST', `/vaults/${vaultId}/copies`, body)
   }
 
   recoveryPhrases(body: Api.KeyAccess): Promise<Api.PhraseResult> {

@@ -9,7 +9,7 @@
 //   POST /api/v1/unmount {directory}     clears a dead mount that belongs to no vault here
 //   of a mounted vault:
 //   POST …/names   …/conflicts   …/resolve   …/log   …/version       GET …/members
-// and what pairing-routes.ts adds
+// and what pairing-routes.ts and where-routes.ts add
 
 import { chmod, unlink } from 'node:fs/promises'
 import fastify from 'fastify'
@@ -24,6 +24,8 @@ import { withSocketAddress } from './client-address.ts'
 import { addPairingRoutes } from './pairing-routes.ts'
 import type { PairingControl } from './pairing-routes.ts'
 import { httpProblem, problemOf } from './problem.ts'
+import { addWhereRoutes } from './where-routes.ts'
+import type { WhereControl } from './where-routes.ts'
 
 /** What the daemon offers; implemented in daemon/. Errors are LatticeErrors. */
 export interface Control {
@@ -44,6 +46,7 @@ export interface Control {
   recoveryPhrases(access: Api.KeyAccess): Promise<Api.PhraseResult>
   restoreKeys(request: Api.RestoreRequest): Promise<Api.RestoreResult>
   readonly pairing: PairingControl
+  readonly where: WhereControl
 }
 
 export interface ServerEvents {
@@ -173,6 +176,7 @@ function addRoutes(app: FastifyInstance, control: Control): void {
   )
   addQueries(app, control)
   addPairingRoutes(app, control.pairing)
+  addWhereRoutes(app, control.where)
   app.post<{ Body: { directory: string } }>(
     at('/unmount'),
     { schema: { body: CLEAR } },

@@ -7,6 +7,7 @@ export type { FrozenExtent, FrozenJob, JobId, ReadPiece } from '../vault/buffers
 export type {
   AwayBundles,
   ContentStore,
+  Presence,
   ReadPlan,
   Sealed,
   SealOptions,

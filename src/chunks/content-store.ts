@@ -17,12 +17,13 @@ import { openBundle } from './bundle.ts'
 import { ChunkReader } from './chunk-cache.ts'
 import { checkChunkId, chunkIdOf } from './chunk-id.ts'
 import type { ChunkId } from './chunk-id.ts'
-import type { BundlePlace, ChunkIndex, LooseChunks } from './chunk-index-port.ts'
+import type { AwayBundle, BundlePlace, ChunkIndex, LooseChunks } from './chunk-index-port.ts'
 import { decompressChunk } from './compress.ts'
 import type {
   AwayBundles,
   ContentStore,
   FrozenJob,
+  Presence,
   ReadPlan,
   Sealed,
   SealOptions,
@@ -67,9 +68,21 @@ export type Named = {
   put: (id: BundleId, place: BundlePlace) => void
 }
 
+/** A part of a content that is not on this device. */
+export type Absent = {
+  /** Of the content. */
+  bytes: number
+  /** Who of others' bundles hold it; none: nobody has said so yet. */
+  bundles: readonly AwayBundle[]
+}
+
 /** A bundle of others as it was stored here. */
 export type ReceivedBundle = { place: BundlePlace; entries: readonly BundleEntry[] }
 
+/** Lookups of chunks that whoever asks for the presence of a content is made to wait for. */
+const LOOKUPS_MAX = 16_384
+/** Of a content whose chunks are looked up at one go. */
+const LOOKUP_BYTES = 16 * 1024 * 1024
 const NODE_CACHE_BYTES = 16 * 1024 * 1024
 /** What a decoded entry takes in RAM, about. */
 const NODE_ENTRY_BYTES = 160
@@ -195,6 +208,34 @@ export class SealedContentStore implements ContentStore {
     return working.holeBytes
   }
 
+  presence(content: Content | undefined, sizeBytes: number): Presence {
+    if (content === undefined || content.kind === 'inline') return { state: 'local' }
+    const working = new Working(content, sizeBytes)
+    let here = 0
+    let absent = 0
+    let lookups = 0
+    const mixed = (otherwise: 'remote' | 'unknown'): Presence => {
+      return { state: here > 0 && (absent > 0 || otherwise === 'remote') ? 'partial' : otherwise }
+    }
+    for (let at = 0; at < sizeBytes; at += LOOKUP_BYTES) {
+      const placed: Placed[] = []
+      const needs = working.extents(at, Math.min(at + LOOKUP_BYTES, sizeBytes), placed)
+      if (runNow(this.#done(needs), (wanted) => this.#getWaiting(wanted)) === undefined) {
+        return mixed('remote')
+      }
+      for (const { extent } of placed) {
+        if (extent.chunk === '') continue
+        if (this.#reader.known(extent.chunk) === undefined) absent += extent.length
+        else here += extent.length
+      }
+      lookups += 1 + placed.length
+      if (lookups > LOOKUPS_MAX && at + LOOKUP_BYTES < sizeBytes) return mixed('unknown')
+    }
+    if (absent === 0) return { state: 'local' }
+    const bytes = { here, all: here + absent }
+    return { state: here === 0 ? 'remote' : 'partial', bytes }
+  }
+
   async sync(): Promise<void> {
     const { backend, syncReceived } = this.#options
     await Promise.all([backend.sync(), syncReceived?.()])
@@ -303,6 +344,25 @@ export class SealedContentStore implements ContentStore {
     yield* packs.damage.filter((damage) => damage.file === file)
   }
 
+  /**
+   * What of the content is not here, stretch by stretch; each stretch is yielded, perhaps empty.
+   * Nodes of its tree are brought on the way. Rejects 'not-available' when one cannot be had.
+   */
+  async *absent(content: Content, sizeBytes: number): AsyncGenerator<Absent[]> {
+    const working = new Working(content, sizeBytes)
+    for (let at = working.inline?.length ?? 0; at < sizeBytes; at += LOOKUP_BYTES) {
+      const placed: Placed[] = []
+      const needs = working.extents(at, Math.min(at + LOOKUP_BYTES, sizeBytes), placed)
+      await runAsync(needs, (wanted) => this.#getHere(wanted), (wanted) => this.#bringNode(wanted))
+      const absent: Absent[] = []
+      for (const { extent } of placed) {
+        if (extent.chunk === '' || this.#reader.known(extent.chunk) !== undefined) continue
+        absent.push({ bytes: extent.length, bundles: this.#options.index.away(extent.chunk) })
+      }
+      yield absent
+    }
+  }
+
   /** Ids of all chunks that the content names, nodes of its tree included. */
   async chunksOf(content: Content, sizeBytes: number): Promise<Set<ChunkId>> {
     const ids = new Set<ChunkId>()
@@ -377,6 +437,27 @@ export class SealedContentStore implements ContentStore {
     const location = this.#reader.locateNow(id)
     const plain = location && this.#reader.readNow(id, location)
     return plain === undefined ? undefined : this.#keep(plain, wanted)
+  }
+
+  /** Not one that is only in the cache: it is to be on this device. */
+  #getHere(wanted: NodeWanted): ManifestNode | undefined {
+    const isHere = this.#reader.known(wanted.ref.chunk as ChunkId) !== undefined
+    return isHere ? this.#get(wanted) : undefined
+  }
+
+  /** A node that is on this device, with a short read if need be. */
+  #getWaiting(wanted: NodeWanted): ManifestNode | undefined {
+    const location = this.#reader.known(wanted.ref.chunk as ChunkId)
+    if (location === undefined) return undefined
+    return this.#get(wanted) ?? this.#keep(this.#reader.readWaiting(location), wanted)
+  }
+
+  async #bringNode(wanted: NodeWanted): Promise<ManifestNode> {
+    const id = wanted.ref.chunk as ChunkId
+    if (this.#reader.known(id) === undefined && this.#options.index.away(id).length === 0) {
+      throw new LatticeError('not-available', 'nobody has announced it yet')
+    }
+    return this.#keep(await this.#reader.read(id, await this.#reader.bring(id, 'pin')), wanted)
   }
 
   async #load(wanted: NodeWanted): Promise<ManifestNode> {

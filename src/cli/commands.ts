@@ -82,8 +82,18 @@ export const COMMANDS: readonly CommandSpec[] = [
     name: 'sync',
     summary: 'make everything written so far durable',
     arguments: [{ name: 'dir', required: false, summary: 'one vault; without it, all' }],
-    options: [JSON_OPTION],
-    examples: [['lattice sync ~/Vault', 'like fsync for the whole vault']],
+    options: [
+      { flags: '--wait', summary: 'until other devices can have it; with --json a line a step' },
+      {
+        flags: '--copies <n>',
+        summary: 'with --wait: until n connected devices prove that they hold all of it',
+      },
+      JSON_OPTION,
+    ],
+    examples: [
+      ['lattice sync ~/Vault', 'like fsync for the whole vault'],
+      ['lattice sync --wait --copies 1 ~/Vault', 'before this device goes away; the other pins it'],
+    ],
     load: () => import('./sync.ts'),
   },
   {
@@ -328,6 +338,41 @@ export const COMMANDS: readonly CommandSpec[] = [
     options: [JSON_OPTION],
     examples: [['lattice peers', 'who is there, and by which way']],
     load: () => import('./peers.ts'),
+  },
+  {
+    name: 'pin',
+    summary: 'keep what lies below a path on this device',
+    description:
+      'What is not here is fetched by and by, behind whatever somebody reads, and what other ' +
+      'devices put below it later comes by itself. The pin follows what it names when that is ' +
+      'renamed. It is of this device alone.',
+    arguments: [{ name: 'path', required: true, summary: 'a file or a directory of the vault' }],
+    options: [
+      { flags: '--wait', summary: 'return when all of it is here; with --json a line a step' },
+      JSON_OPTION,
+    ],
+    examples: [
+      ['lattice pin ~/Vault/photos', 'so that they are there without a network'],
+      ['lattice pin --wait ~/Vault', 'everything, now'],
+    ],
+    load: async () => ({ run: (await import('./pin.ts')).pin }),
+  },
+  {
+    name: 'unpin',
+    summary: 'no longer keep it on this device',
+    description: 'What is here stays here; what comes from now on is fetched when it is read.',
+    arguments: [{ name: 'path', required: true, summary: 'what was pinned' }],
+    options: [JSON_OPTION],
+    examples: [['lattice unpin ~/Vault/photos', 'nothing is fetched ahead any more']],
+    load: async () => ({ run: (await import('./pin.ts')).unpin }),
+  },
+  {
+    name: 'pins',
+    summary: 'what is kept on this device, and how much of it is here',
+    arguments: [{ name: 'dir', required: false, summary: 'one vault; without it, all' }],
+    options: [JSON_OPTION],
+    examples: [['lattice pins', 'what is still on its way']],
+    load: async () => ({ run: (await import('./pin.ts')).pins }),
   },
   {
     name: 'key recovery',

@@ -18,6 +18,12 @@ export class Output {
     else for (const line of lines) process.stdout.write(`${printable(line)}\n`)
   }
 
+  /** A step on the way to the result: one JSON document a line, or a sentence on stderr. */
+  progress(value: unknown, sentence: string): void {
+    if (this.json) process.stdout.write(`${JSON.stringify(value)}\n`)
+    else this.notice(sentence)
+  }
+
   notice(sentence: string): void {
     if (!this.json) process.stderr.write(`lattice: ${printable(sentence)}\n`)
   }

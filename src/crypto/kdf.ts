@@ -21,6 +21,7 @@ export type KdfLabel =
   | 'lattice/0/local-journal'
   | 'lattice/0/local-pack'
   | 'lattice/0/local-invites'
+  | 'lattice/0/local-pins'
   // From K_id
   | 'lattice/0/node-id'
   | 'lattice/0/manifest-split'

@@ -34,6 +34,7 @@ import { peersOf } from './peer-queries.ts'
 import { versionContent, versionsAt } from './version-queries.ts'
 import { namesBelow } from './vault-queries.ts'
 import { versionInfo } from './version.ts'
+import { DaemonWhere } from './where-control.ts'
 
 export class Daemon implements Control {
   readonly #paths: Paths
@@ -44,6 +45,7 @@ export class Daemon implements Control {
   readonly #mounted = new Map<string, MountedVault>()
   readonly #startedMs = Date.now()
   readonly pairing: DaemonPairing
+  readonly where: DaemonWhere
   #server: ControlServer | undefined
   #working = 0
   #idleTimer: NodeJS.Timeout | undefined
@@ -67,6 +69,9 @@ export class Daemon implements Control {
       statusOf: (entry) => this.#statusOf(entry),
       checkOpen: (vaultId) => this.#ask(vaultId, () => undefined),
     })
+    this.where = new DaemonWhere((vaultId, question) => (
+      this.#ask(vaultId, (_, { vault }) => question(vault))
+    ))
     this.done = new Promise((resolve) => {
       this.#resolveDone = resolve
     })

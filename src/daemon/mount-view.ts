@@ -43,6 +43,9 @@ export interface KernelChanges {
   inodes: ChangedInode[]
 }
 
+/** An inode whose content another device changed, or a name that it put somewhere. */
+export type Arrival = { ino: Ino } | Place
+
 /** Where a name is. */
 export interface Place {
   parent: Ino
@@ -54,6 +57,7 @@ export class MountView implements ViewChanges {
   #files: Files | undefined
   #tree: LiveTree | undefined
   #tell: ((changes: KernelChanges) => void) | undefined
+  #hearArrival: (arrival: Arrival) => void = () => undefined
   #mayWrite = true
   #hearMayWrite: (mayWrite: boolean) => void = () => undefined
   #entries = new Map<string, ChangedEntry>()
@@ -72,6 +76,11 @@ export class MountView implements ViewChanges {
   onMayWrite(hear: (mayWrite: boolean) => void): void {
     this.#hearMayWrite = hear
     hear(this.#mayWrite)
+  }
+
+  /** Who hears at once, while a batch is applied, what came from elsewhere: only to note it. */
+  onArrival(hear: (arrival: Arrival) => void): void {
+    this.#hearArrival = hear
   }
 
   mayWriteChanged(mayWrite: boolean): void {
@@ -143,6 +152,7 @@ export class MountView implements ViewChanges {
   entry(parentIno: number, real: Name, was: WasShown | undefined): void {
     const parent = parentIno as Ino
     const names = this.#names
+    this.#hearArrival({ parent, name: real })
     if (names !== undefined) this.#note(parent, names.shownAs(parent, real), was)
     names?.changed(parent, real)
     this.#note(parent, names?.shownAs(parent, real) ?? real, names === undefined ? was : undefined)
@@ -154,6 +164,7 @@ export class MountView implements ViewChanges {
   }
 
   content(ino: number): void {
+    this.#hearArrival({ ino: ino as Ino })
     this.#files?.changedElsewhere(ino as Ino)
     this.#touch(ino, { content: true, touched: true })
   }

@@ -26,6 +26,8 @@ import { Engine } from './engine.ts'
 import { isDamage } from './damage.ts'
 import type { Log } from './log.ts'
 import { KnownAddresses } from './known-addresses.ts'
+import { PinKeeper } from './pin-keeper.ts'
+import { PinList } from './pin-list.ts'
 import { readIntroducer } from './pairing-join.ts'
 import type { Introducer } from './pairing-join.ts'
 import { VaultSync } from './sync.ts'
@@ -89,12 +91,15 @@ export async function openStoredVault(
   const sync = known === undefined
     ? undefined
     : new VaultSync({ ...reachedBy(config, introducer), addresses: known, log })
+  const list = readOnly ? undefined : await PinList.open(state.path, vaultKeys)
   const engine = await Engine.open({
     state, vaultKeys, ...options, ...(sync === undefined ? {} : { peers: sync }),
   })
   log.info({ vault: entry.id, ...engine.report }, 'opened')
   sync?.serve(engine)
-  return new OpenVault(engine, sync, options.names ?? 'bytes')
+  const pins = sync && list && new PinKeeper({ engine, peers: sync, list, log })
+  sync?.onChange(() => pins?.peersChanged())
+  return new OpenVault(engine, sync, options.names ?? 'bytes', pins)
 }
 
 /** Who let this device in is dialled first, and believed before the control ops are here. */
@@ -123,14 +128,19 @@ export class OpenVault {
   readonly engine: Engine
   /** The other devices; undefined when nothing may be written. */
   readonly peers: VaultSync | undefined
+  /** What is kept here; undefined when nothing may be written. */
+  readonly pins: PinKeeper | undefined
   /** Ends what uses the engine beside the mount. */
   beforeClose: () => Promise<void> = () => Promise.resolve()
   /** Names match otherwise than by their bytes. */
   readonly foldsNames: boolean
 
-  constructor(engine: Engine, peers: VaultSync | undefined, names: NameMatching) {
+  constructor(
+    engine: Engine, peers: VaultSync | undefined, names: NameMatching, pins?: PinKeeper,
+  ) {
     this.engine = engine
     this.peers = peers
+    this.pins = pins
     this.foldsNames = names !== 'bytes'
   }
 
@@ -182,7 +192,9 @@ export class OpenVault {
       await this.beforeClose()
       if (this.peers?.isWanted() === true) await this.peers.publishAll()
     } finally {
+      const pinned = this.pins?.close()
       await this.peers?.close()
+      await pinned
       await this.engine.close()
     }
   }

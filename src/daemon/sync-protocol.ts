@@ -5,6 +5,7 @@
 import type { BundleEntry } from '../chunks/bundle-layout.ts'
 import type { AwayBundle, BundlePlace } from '../chunks/chunk-index-port.ts'
 import type { FoundBundle, PackStretch } from '../chunks/pack-scout.ts'
+import type { AppliedLog } from '../net/messages.ts'
 import type { PeerStatus } from '../net/network.ts'
 import type { DoorSecrets } from '../net/pairing/ports.ts'
 import type { FetchPriority, HostPort, NetworkKeys } from '../net/ports.ts'
@@ -56,6 +57,8 @@ export interface NetworkStatus {
   addresses: HostPort[]
   isPaused: boolean
   peers: PeerStatus[]
+  /** How many batches of this device each of them has applied and made durable. */
+  acknowledged: { device: AuthorId; length: number }[]
 }
 
 export interface FetchQuestion {
@@ -102,6 +105,8 @@ export type WorkerTable = {
   prove: { ask: { device: AuthorId; bundles: readonly BundleId[] }; answer: boolean[] }
   /** Which of the connected devices say that they hold each bundle. */
   holders: { ask: readonly BundleId[]; answer: AuthorId[][] }
+  /** What of others' logs is applied and durable here. */
+  applied: { ask: readonly AppliedLog[]; answer: void }
   close: { ask: undefined; answer: void }
 }
 

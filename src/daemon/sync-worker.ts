@@ -12,6 +12,7 @@ import { nameBundles } from '../chunks/pack-scout.ts'
 import { wipe } from '../crypto/secret.ts'
 import { LogServer, RemoteSource } from '../logs/log-server.ts'
 import { LogStore } from '../logs/log-store.ts'
+import type { AppliedLog } from '../net/messages.ts'
 import { MemoryAddressBook } from '../net/address-book.ts'
 import { Network } from '../net/network.ts'
 import type { NetworkOptions, NetworkParts } from '../net/network.ts'
@@ -46,6 +47,8 @@ const { init, logsPort } = workerData as { init: SyncWorkerInit; logsPort: Messa
 const disk = new DirectDisk()
 const bundleKeys = new Map<string, Uint8Array>()
 const bundleKey = (epochId: Uint8Array): Uint8Array | undefined => bundleKeys.get(toHex(epochId))
+/** Batches of this device that connected ones have. */
+const acknowledged = new Map<AuthorId, number>()
 let closing: Promise<void> | undefined
 
 const handlers: Handlers<WorkerTable> = {
@@ -58,7 +61,9 @@ const handlers: Handlers<WorkerTable> = {
   },
   status: async () => {
     const { network } = await parts
-    return { addresses: network.addresses, isPaused: network.isPaused, peers: network.peers() }
+    const { addresses, isPaused } = network
+    const told = [...acknowledged].map(([device, length]) => ({ device, length }))
+    return { addresses, isPaused, peers: network.peers(), acknowledged: told }
   },
   door: async (message) => (await parts).doors.handle(message),
   pause: async (isPaused) => {
@@ -71,6 +76,7 @@ const handlers: Handlers<WorkerTable> = {
     const { network } = await parts
     return bundles.map((id) => network.holders(id))
   },
+  applied: async (logs) => (await parts).network.tellApplied(logs),
   close: () => {
     closing ??= close()
     return closing
@@ -165,7 +171,20 @@ function networkOptions(choices: NetworkChoices): NetworkOptions {
     addressBook: addressBook(),
     ...(lan ? { lan: {} } : {}),
     ...rendezvousOptions(choices),
-    events: { onConnected: changed, onDisconnected: changed },
+    events: {
+      onConnected: changed,
+      onDisconnected: (device) => {
+        acknowledged.delete(device)
+        changed()
+      },
+      onAcks: noteAcks,
+    },
+  }
+}
+
+function noteAcks(device: AuthorId, acks: readonly AppliedLog[]): void {
+  for (const { author, kind, length } of acks) {
+    if (author === init.keys.self && kind === 'ops') acknowledged.set(device, length)
   }
 }
 

@@ -13,7 +13,9 @@ import { RECEIVED_WRITER } from '../chunks/bundle-receiver.ts'
 import { ContentPublisher } from '../logs/content-publisher.ts'
 import { LogClient } from '../logs/log-client.ts'
 import type { LogChannel } from '../logs/log-messages.ts'
+import type { AuthorId, BundleId } from '../ops/types.ts'
 import { LatticeError } from '../util/errors.ts'
+import type { AppliedLog } from '../net/messages.ts'
 import { startWorker } from '../util/start-worker.ts'
 import type { Urgency } from '../vault/content.ts'
 import type { Engine } from './engine.ts'
@@ -36,6 +38,8 @@ import type { Handlers } from './worker-calls.ts'
 /** A reader waits so long for content that others hold. */
 const FETCH_TIMEOUT_MS = 15_000
 const RESTART_MS = 5000
+/** How soon others hear what of theirs is applied and durable here. */
+const APPLIED_EVERY_MS = 500
 const CLOSE_TIMEOUT_MS = 10_000
 /** What is not published at an unmount is at the next mount. */
 const PUBLISH_TIMEOUT_MS = 5000
@@ -71,6 +75,9 @@ export class VaultSync implements Peers {
   #isUpdating = false
   #isClosed = false
   #restart: NodeJS.Timeout | undefined
+  #appliedTimer: NodeJS.Timeout | undefined
+  /** Told to the worker that runs. */
+  readonly #applied = new Map<AuthorId, number>()
   #listener: () => void = () => undefined
 
   constructor(options: SyncOptions) {
@@ -135,6 +142,17 @@ export class VaultSync implements Peers {
     return this.#calls?.ask('status', undefined)
   }
 
+  /** How many devices are connected. */
+  async count(): Promise<number> {
+    const status = await this.status().catch(() => undefined)
+    return status?.peers.length ?? 0
+  }
+
+  /** Of each bundle whether the device proves that it holds it now. */
+  async prove(device: AuthorId, bundles: readonly BundleId[]): Promise<boolean[]> {
+    return this.#asked().ask('prove', { device, bundles })
+  }
+
   async pause(isPaused: boolean): Promise<void> {
     await this.#calls?.ask('pause', isPaused)
   }
@@ -156,6 +174,7 @@ export class VaultSync implements Peers {
     if (this.#isClosed) return
     this.#isClosed = true
     clearTimeout(this.#restart)
+    clearTimeout(this.#appliedTimer)
     this.logs.disconnect()
     this.doors.disconnect()
     await this.#options.addresses.close()
@@ -280,6 +299,8 @@ export class VaultSync implements Peers {
       onFork: () => log.warn('the own content log is another one: it is published no more'),
     })
     this.#calls = calls
+    this.#applied.clear()
+    this.#tellAppliedSoon(engine)
     this.#update() // what became known while it started
     const { addresses } = await calls.ask('status', undefined)
     const [own] = addresses
@@ -287,6 +308,30 @@ export class VaultSync implements Peers {
     this.doors.connect((message) => calls.tell('door', message), addresses)
     if (client.isNew) await heads.restore().catch(trouble)
     return { worker, calls, client, heads }
+  }
+
+  #tellAppliedSoon(engine: Engine): void {
+    clearTimeout(this.#appliedTimer)
+    if (this.#isClosed) return
+    this.#appliedTimer = setTimeout(() => {
+      const told = this.#tellApplied(engine).catch((error: unknown) => {
+        this.#options.log.warn(loggable(error), 'others are not told what is stored here')
+      })
+      void told.then(() => this.#tellAppliedSoon(engine))
+    }, APPLIED_EVERY_MS)
+    this.#appliedTimer.unref()
+  }
+
+  async #tellApplied(engine: Engine): Promise<void> {
+    const fresh: AppliedLog[] = []
+    for (const [author, { length }] of engine.core.store.meta.authors) {
+      if (author === engine.keys.author || this.#applied.get(author) === length) continue
+      fresh.push({ author, kind: 'ops', length })
+    }
+    if (fresh.length === 0) return
+    await engine.journal.flush()
+    for (const { author, length } of fresh) this.#applied.set(author, length)
+    this.#calls?.tell('applied', fresh)
   }
 
   #init(engine: Engine): SyncWorkerInit {

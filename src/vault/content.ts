@@ -33,8 +33,9 @@ export interface Sealed {
   sealedEnd: number
 }
 
-/** How much a part of a content that others hold is wanted: a reader waits, one will soon. */
-export type Urgency = 'read' | 'ahead'
+/** How much a part of a content that others hold is wanted: a reader waits, one will soon, it is
+ *  to be kept here. */
+export type Urgency = 'read' | 'ahead' | 'pin'
 
 /** What of this vault's content is not on this device, but elsewhere. */
 export interface AwayBundles {
@@ -43,6 +44,15 @@ export interface AwayBundles {
   fetch(bundles: readonly AwayBundle[], urgency: Urgency): Promise<void>
   /** Resolves when somebody has said which bundle holds the chunk, or nobody has for too long. */
   announced(chunk: ChunkId): Promise<void>
+}
+
+/**
+ * local: all of it is here; remote: nothing is, or not the root of its tree; partial: a part is;
+ * unknown: it is so large that looking takes long. Bytes are counted without holes, where cheap.
+ */
+export interface Presence {
+  state: 'local' | 'remote' | 'partial' | 'unknown'
+  bytes?: { here: number; all: number }
 }
 
 export interface ContentStore {
@@ -82,6 +92,8 @@ export interface ContentStore {
    *  when nothing was changed. May read one node from the disk and wait for it; what is damaged
    *  counts as data. */
   holeBytes(working: WorkingContent): number
+  /** How much of a content is on this device, at once: few short reads, bounded lookups. */
+  presence(content: Content | undefined, sizeBytes: number): Presence
   /** Everything sealed so far is durable when this resolves (pack fdatasync, group-wise). */
   sync(): Promise<void>
   /** Waits for the open bundles to be written (not durable). */

@@ -377,8 +377,11 @@ export class Files implements UnsealedContent, BufferEvents {
   }
 
   /** For user.lattice.state. */
-  state(ino: Ino): 'unsealed' | 'local' {
-    return this.isUnsealed(ino) ? 'unsealed' : 'local'
+  state(ino: Ino): string {
+    if (this.isUnsealed(ino)) return 'unsealed'
+    const node = this.#tree.node(ino)
+    const { state, bytes } = this.#content.presence(node?.content, node?.attr.sizeBytes ?? 0)
+    return bytes === undefined ? state : `${state} ${bytes.here}/${bytes.all}`
   }
 
   // ---- BufferEvents

@@ -53,6 +53,10 @@ export class MemoryContent implements ContentStore {
     return new Flat(content.bytes.slice(), holes.slice())
   }
 
+  presence(): { state: 'local' } {
+    return { state: 'local' }
+  }
+
   holeBytes(working: WorkingContent): number {
     return (working as Flat).holes.reduce((sum, hole) => sum + hole, 0)
   }

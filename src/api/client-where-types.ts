@@ -1,0 +1,44 @@
+// What the control API says about where content is: pins, what a device holds, what others hold.
+
+import type { PathText } from './client-types.ts'
+
+export interface PathRequest {
+  path: PathText
+}
+
+export interface Pin {
+  /** Undefined when nothing shows it any more. */
+  path?: PathText
+  /** As it was named when it was pinned. */
+  said: PathText
+  /** whole, looking, waiting, gone. */
+  state: string
+  files: number
+  bytes: number
+  missingFiles: number
+  missingBytes: number
+  /** Why something is missing: an ErrorCode, or not-announced. */
+  reason?: string
+}
+
+export interface PinsResult {
+  pins: Pin[]
+}
+
+export interface CopiesRequest {
+  /** Other devices that are to hold everything; 0: it is to be published only. */
+  copies: number
+}
+
+export interface CopiesResult {
+  done: boolean
+  /** Own batches, and those in the log that others read. */
+  batches: number
+  published: number
+  connected: number
+  /** Connected devices that have all batches, durably. */
+  acknowledged: number
+  /** Own bundles, and those that enough devices have proven to hold since the question began. */
+  bundles: number
+  held: number
+}
