@@ -3,6 +3,8 @@
 // after a restart, and a list of pins survives. What cannot be had is told, and comes with a peer.
 
 import t from 'tap'
+import { tmpdir } from 'node:os'
+import { mkdtempSync } from 'node:fs'
 import { randomBytes } from 'node:crypto'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -48,7 +50,7 @@ async function missing(device: Device, name: string): Promise<number> {
 }
 
 t.test('what is pinned comes, and stays', { timeout: 110_000 }, async (t) => {
-  const home = t.testdir()
+  const home = mkdtempSync(join(tmpdir(), 'pins-'))
   const one = await firstDevice(pathIn(home, 'one'))
   let oneIsOpen = true
   t.teardown(() => oneIsOpen ? one.close() : undefined)
@@ -105,7 +107,7 @@ t.test('what is pinned comes, and stays', { timeout: 110_000 }, async (t) => {
 })
 
 t.test('what cannot be had is told', { timeout: 60_000 }, async (t) => {
-  const home = t.testdir()
+  const home = mkdtempSync(join(tmpdir(), 'pins-'))
   const one = await firstDevice(pathIn(home, 'one'))
   await one.save('far', randomBytes(2_000_000))
   const two = await one.admit('second', pathIn(home, 'two'))
@@ -128,7 +130,7 @@ t.test('what cannot be had is told', { timeout: 60_000 }, async (t) => {
 })
 
 t.test('the list', async (t) => {
-  const home = t.testdir()
+  const home = mkdtempSync(join(tmpdir(), 'pins-'))
   const one = await firstDevice(pathIn(home, 'one'))
   t.teardown(() => one.close())
   await one.save('a', Buffer.from('a'))
