@@ -126,6 +126,10 @@ void Session::release(size_t count) {
 
 bool Session::notify(int kind, uint64_t ino, uint64_t a, uint64_t b, std::string name) {
   names_.forget(ino);
+  told_.forget(ino);
+  told_.forget_node(ino);
+  if (kind == 3) told_.forget_node(a);
+  { std::lock_guard answered(answering_mutex_); }  // what the reader answers by it, it has answered
   {
     std::lock_guard lock(held_mutex_);
     if (held_.empty()) {

@@ -4,7 +4,7 @@
 // alone writes invalidations: from any other thread they can deadlock beyond kill.
 //
 // Locks: `held_mutex_` guards requests that JavaScript has; `device_mutex_` the pointer only. None
-// is held while the device is written to.
+// is held while the device is written to, but for `answering_mutex_`, which is locked first.
 
 #pragma once
 
@@ -13,6 +13,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <unordered_map>
 
@@ -20,6 +21,7 @@
 #include "session-device.h"
 #include "session-names.h"
 #include "session-ring.h"
+#include "session-told.h"
 #include "table.h"
 
 namespace lattice {
@@ -29,6 +31,24 @@ fuse_attr to_fuse_attr(uint64_t ino, const Attr& attr, uint64_t blocks);
 Attr from_fuse_attr(const fuse_attr& attr);
 
 class NotifyQueue;
+
+// Calls visit(name, entry) for each fuse_direntplus but "." and ".."; false where they do not end
+// well (what came before was visited).
+template <typename Visit>
+bool each_direntplus(uint8_t* payload, size_t size, Visit visit) {
+  size_t at = 0;
+  while (at < size) {
+    if (size - at < sizeof(fuse_direntplus)) return false;
+    auto* entry = reinterpret_cast<fuse_direntplus*>(payload + at);
+    const size_t length =
+        (sizeof(fuse_direntplus) + size_t{entry->dirent.namelen} + 7) & ~size_t{7};
+    if (length > size - at || entry->dirent.namelen == 0) return false;
+    const std::string_view name(entry->dirent.name, entry->dirent.namelen);
+    if (name != "." && name != "..") visit(name, entry->entry_out);
+    at += length;
+  }
+  return true;
+}
 
 struct SessionConfig {
   std::shared_ptr<Table> table;
@@ -54,10 +74,15 @@ class Session final : public Waiter, public std::enable_shared_from_this<Session
   size_t take_events(double* rows, size_t max_rows);
   // False when the queue is full: nothing was queued.
   bool notify(int kind, uint64_t ino, uint64_t a, uint64_t b, std::string name);
+  // Entries of a directory ahead of their LOOKUP, as of this turn of JavaScript's: fuse_direntplus
+  // one after the other. `is_whole`: it has no others. False when they are not well formed.
+  bool tell(uint64_t directory, uint8_t* entries, size_t size, bool is_whole);
+  // Behind this cookie the directory lists nothing.
+  void tell_end(uint64_t directory, uint64_t cookie);
 
   struct Stats {
     std::atomic<uint64_t> read{0}, native{0}, handed{0}, replies{0}, wakes{0}, landed{0},
-        landing_missed{0}, malformed{0};
+        landing_missed{0}, malformed{0}, told{0};
   };
   const Stats& stats() const { return stats_; }
 
@@ -71,6 +96,7 @@ class Session final : public Waiter, public std::enable_shared_from_this<Session
     uint32_t opcode;
     uint64_t nodeid;
     uint64_t sequence;
+    uint64_t other;  // directory of a rename, else nodeid
   };
   struct Parked {
     uint64_t ino;
@@ -104,7 +130,12 @@ class Session final : public Waiter, public std::enable_shared_from_this<Session
   void dispatch_native(const Request& request);
   void hand_over(const Request& request);
   void note_names(const Request& request);
+  static uint64_t other_directory(const Request& request);
+  bool names_change(uint64_t directory);
   void lookup(const Request& request);
+  bool lookup_known(uint64_t unique, uint64_t directory, std::string_view name);
+  void readdir(const Request& request);
+  void opendir(const Request& request);
   void init(const Request& request);
   void read(const Request& request);
   void write(const Request& request);
@@ -143,6 +174,10 @@ class Session final : public Waiter, public std::enable_shared_from_this<Session
   std::unordered_map<uint64_t, Parked> parked_;         // by unique
   uint64_t sequence_ = 0;
   KnownNames names_;
+  ToldEntries told_;
+  // Held while the reader thread answers from what it knows of names: an invalidation that takes
+  // such knowledge away is written after the answers that were given by it.
+  std::mutex answering_mutex_;
 
   std::mutex events_mutex_;
   std::deque<Event> events_;

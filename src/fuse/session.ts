@@ -12,7 +12,8 @@ import type { Session } from '../../native/session.d.ts'
 import { sessionAddon } from './addon.ts'
 import { HANDLERS, type Reply } from './handlers.ts'
 import type { NativeBuffers } from './native-buffers.ts'
-import { OP_RENAME, OP_RENAME2, OP_RMDIR, OP_UNLINK } from './protocol.ts'
+import { NameTeller } from './name-teller.ts'
+import { OP_LOOKUP, OP_RENAME, OP_RENAME2, OP_RMDIR, OP_UNLINK } from './protocol.ts'
 import { ReplyWriter } from './reply-writer.ts'
 import { RequestReader } from './request-reader.ts'
 
@@ -46,6 +47,7 @@ export class FuseSession {
   readonly #errors: ErrnoMapper
   readonly #reader: RequestReader
   readonly #writer: ReplyWriter
+  readonly #teller: NameTeller | undefined
   readonly #rows = new Uint32Array(REQUESTS_PER_TAKE * 2)
   readonly #events = new Float64Array(EVENTS_PER_TAKE * EVENT_COLUMNS)
   #waiting = 0
@@ -73,6 +75,7 @@ export class FuseSession {
       lifetimeSec,
     })
     this.#reader = new RequestReader(this.#native.requests)
+    if (lifetimeSec > 0) this.#teller = new NameTeller(this.#fs, this.#native, lifetimeSec)
     options.buffers.onBlocksMoved = (ino) => this.#forgetAttributes(ino)
   }
 
@@ -125,6 +128,7 @@ export class FuseSession {
       }
       this.#send()
       if (count > 0) this.#native.release(count)
+      this.#teller?.tell()
     } while (count === REQUESTS_PER_TAKE)
   }
 
@@ -158,6 +162,7 @@ export class FuseSession {
       return
     }
     try {
+      if (opcode === OP_LOOKUP) this.#teller?.asked(nodeId, request)
       const reply = entry.handle(this.#fs, request)
       if (reply instanceof Promise) {
         this.#answerLater(reply, entry.name, nodeId, uniqueLow, uniqueHigh)
@@ -173,6 +178,8 @@ export class FuseSession {
     this.#writer.begin(low, high)
     try {
       reply(this.#writer)
+      const { endCookie } = this.#writer
+      if (endCookie > 0) this.#native.tellEnd(nodeId, endCookie)
       this.#writer.end()
     } catch (error) {
       this.#writer.abandon()

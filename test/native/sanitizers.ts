@@ -53,7 +53,7 @@ function ownReports(output: string): string[] {
   })
 }
 
-const TESTS = ['session', 'places'].map((name) => ['--import', 'tsx', `test/native/${name}.ts`])
+const TESTS = ['session', 'told', 'places'].map((name) => ['--import', 'tsx', `test/native/${name}.ts`])
 
 // Two builds of the addon come before the tests.
 t.setTimeout(400_000)
