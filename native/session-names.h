@@ -3,8 +3,8 @@
 //
 // A directory becomes known with the reply to its MKDIR, empty, or when JavaScript tells all of its
 // names. From then on every request that could give it a name adds that name before anybody acts on
-// it; removed names stay. Whoever changes a directory past the kernel must tell the kernel (notify),
-// which remembers missing names as well: that forgets the directory here, too. Only hashes are
+// it; removed names stay. Whoever changes a directory past the kernel must tell the kernel
+// (notify), which remembers missing names as well: that forgets the directory here, too. Only hashes are
 // kept: two names of one hash make a needless question, never a wrong answer. Usable from any
 // thread.
 
