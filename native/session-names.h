@@ -2,11 +2,11 @@
 // have. What is not among them does not exist, so LOOKUP is answered without JavaScript.
 //
 // A directory becomes known with the reply to its MKDIR, empty, or when JavaScript tells all of its
-// names. From then on every request that could give it a name adds that name before anybody acts on
-// it; removed names stay. Whoever changes a directory past the kernel must tell the kernel
-// (notify), which remembers missing names as well: that forgets the directory here, too. Only hashes are
-// kept: two names of one hash make a needless question, never a wrong answer. Usable from any
-// thread.
+// names. From then on every request that could give it a name adds that name before anybody acts
+// on it; removed names stay. Whoever changes a directory past the kernel must tell the kernel
+// (notify), which remembers missing names as well: that forgets the directory here, too. Only
+// hashes are kept: two names of one hash make a needless question, never a wrong answer. Usable
+// from any thread.
 
 #pragma once
 
