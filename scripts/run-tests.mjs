@@ -18,8 +18,8 @@ const defaultTimeoutSeconds = 300
 const killGraceMs = 3000
 const leakGraceMs = 2000
 const stderrKeptBytes = 16 * 1024
-// CI is to take less than 20 minutes on a quiet machine. On any machine it ends: what is not done by
-// then fails by name, and the last line is printed.
+// CI is to take less than 20 minutes on a quiet machine. On any machine it ends: what is not done
+// by then fails by name, and the last line is printed.
 const suiteEndsMs = performance.now() + (process.env.CI ? 55 * 60_000 : Infinity)
 const jobs = Number(process.env.JOBS ?? Math.max(2, Math.min(4, availableParallelism())))
 
