@@ -246,10 +246,8 @@ async function openStored(options: EngineOptions, closers: Closer[]): Promise<St
     await content.close()
     buffers.close()
   })
-  keys.onLearnt = (learnt) => {
-    for (const { epochId, key } of keys.bundleKeys()) buffers.setBundleKey(epochId, key)
-    return options.onLearnt?.(learnt)
-  }
+  keys.onBundleKey = (epochId, key) => buffers.setBundleKey(epochId, key)
+  keys.onLearnt = (learnt) => options.onLearnt?.(learnt)
   keys.onCurrent = () => backend.useEpoch(keys.sealKeys())
   const bundles = await catchUpPacks(index, content, keys.author, resume)
   const stored = { state, health, keys, index, journal, packs, loose, content, buffers, clock }

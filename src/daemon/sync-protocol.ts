@@ -96,6 +96,8 @@ export type WorkerTable = {
   scout: { ask: PackStretch; answer: FoundBundle[] }
   fetch: { ask: FetchQuestion; answer: void }
   syncReceived: { ask: undefined; answer: void }
+  /** What the journal has of the logs is in them: nobody is talked to before. */
+  restored: { ask: undefined; answer: void }
   setKeys: { ask: { keys: NetworkKeys; content: ContentKeys }; answer: void }
   status: { ask: undefined; answer: NetworkStatus }
   door: { ask: DoorMessage; answer: void }

@@ -49,12 +49,16 @@ const bundleKeys = new Map<string, Uint8Array>()
 const bundleKey = (epochId: Uint8Array): Uint8Array | undefined => bundleKeys.get(toHex(epochId))
 /** Batches of this device that connected ones have. */
 const acknowledged = new Map<AuthorId, number>()
+/** Logs that were lost come from the journal first, and from peers only what it has not got. */
+let restored = (): void => undefined
+const allRestored = new Promise<void>((resolve) => { restored = resolve })
 let closing: Promise<void> | undefined
 
 const handlers: Handlers<WorkerTable> = {
   scout: (stretch) => nameBundles(disk, bundleKey, stretch),
   fetch: async (question) => fetchOne((await parts).network, question),
   syncReceived: async () => (await parts).receiver.sync(),
+  restored: async () => restored(),
   setKeys: async ({ keys, content }) => {
     takeContentKeys(content)
     ;(await parts).network.setKeys(keys)
@@ -111,6 +115,7 @@ async function open(): Promise<Parts> {
     received: (bundle) => engine.tell('received', bundle),
   })
   const bundles = new PackBundles((ids) => engine.ask('places', ids))
+  await allRestored
   const network = await openNetwork({
     keys,
     logs: store,
@@ -232,6 +237,7 @@ function trouble(error: unknown): void {
 
 /** Everything received is durable, and nobody is connected any more. */
 async function close(): Promise<void> {
+  restored()
   try {
     const { network, receiver, server, store, bundles, doors, keeper } = await parts
     doors.close()

@@ -280,6 +280,12 @@ export class VaultSync implements Peers {
           : blocks.contentLength(author, client.contentLength(author))
       ),
     })
+    const restoring = client.isNew ? heads.restore().catch(trouble) : undefined
+    await Promise.race([ended, restoring]).catch((error: unknown) => {
+      heads.stop()
+      throw error
+    })
+    calls.tell('restored', undefined)
     worker.once('exit', () => {
       log.warn('the sync worker died, and is started again')
       heads.stop()
@@ -306,7 +312,6 @@ export class VaultSync implements Peers {
     const [own] = addresses
     if (own !== undefined) this.#options.addresses.listensAt(own.port)
     this.doors.connect((message) => calls.tell('door', message), addresses)
-    if (client.isNew) await heads.restore().catch(trouble)
     return { worker, calls, client, heads }
   }
 

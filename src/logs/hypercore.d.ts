@@ -72,6 +72,9 @@ declare module 'hypercore' {
     interface Peer {
       readonly protomux: Muxer
       readonly channel: { close(): void }
+      readonly removed: boolean
+      /** Nothing is asked of it. */
+      paused: boolean
     }
 
     interface Core {
@@ -83,6 +86,7 @@ declare module 'hypercore' {
         attached(mux: Muxer): boolean
         attachTo(mux: Muxer): void
         detachFrom(mux: Muxer): void
+        updateAll(): void
       }
       readonly _repairMode: boolean
       hintsChanged: boolean

@@ -6,6 +6,10 @@
 // lost, or that is not what its tree says, reads as absent and is reported; `length` still counts
 // it.
 //
+// Hypercore pauses a peer for good whose block does not fit: but what does not fit may have been
+// right when it was asked for, before the log was restored or appended to. So a paused peer gets
+// another chance, FORGIVEN_MAX times on a connection, after longer and longer waits.
+//
 // Used by log-store.ts only, which opens one Log per core.
 
 import type Hypercore from 'hypercore'
@@ -22,6 +26,9 @@ import type { LogKeyPair, LogName, LogRange, RangeLimits } from './types.ts'
 export const LOG_LENGTH_MAX = 2 ** 26
 /** Blocks whose nodes are read at one go. */
 const GROUP_BLOCKS = 256
+const FORGIVEN_MAX = 12
+const FORGIVE_FIRST_MS = 20
+const FORGIVE_MS = 10_000
 
 /** Stands for a block of more than a batch may have: nobody wants its bytes. */
 export const TOO_LARGE: Uint8Array = new Uint8Array(BATCH_MAX_BYTES + 1)
@@ -48,6 +55,8 @@ export class Log {
   #toldLength: number
   #isTelling = false
   #isClosed = false
+  readonly #forgiven = new WeakMap<Hypercore.Peer, number>()
+  readonly #pauses = new Set<NodeJS.Timeout>()
   /** Authors may sign two ways. Nothing is taken any more; what is here is still served. */
   isForked = false
 
@@ -59,6 +68,9 @@ export class Log {
     this.#guard()
     session.on('append', () => this.#tell())
     session.on('download', () => this.#tell())
+    session.on('verification-error', (_error, _request, _data, from) => {
+      this.#forgiveLater(from as Hypercore.Peer)
+    })
     this.#download = this.#startDownload()
   }
 
@@ -148,6 +160,7 @@ export class Log {
   async close(): Promise<void> {
     if (this.#isClosed) return
     this.#isClosed = true
+    for (const pause of this.#pauses) clearTimeout(pause)
     this.#download.destroy()
     await this.session.close()
   }
@@ -259,6 +272,20 @@ export class Log {
     if (ours === undefined || equalBytes(ours, treeHash)) return false
     this.#events.forked(this, { length, treeHash }, from)
     return true
+  }
+
+  #forgiveLater(peer: Hypercore.Peer): void {
+    const count = this.#forgiven.get(peer) ?? 0
+    if (count >= FORGIVEN_MAX || this.#isClosed) return
+    this.#forgiven.set(peer, count + 1)
+    const pause = setTimeout(() => {
+      this.#pauses.delete(pause)
+      if (this.isForked || peer.removed) return
+      peer.paused = false
+      this.session.core.replicator.updateAll()
+    }, Math.min(FORGIVE_MS, FORGIVE_FIRST_MS * 2 ** count))
+    pause.unref()
+    this.#pauses.add(pause)
   }
 
   #tell(always = false): void {

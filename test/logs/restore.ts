@@ -175,6 +175,34 @@ t.test('a part of a log is there: the rest is added, and goes on live', async (t
   await b.store.close()
 })
 
+t.test('restored while a peer brings it: what comes later arrives, too', async (t) => {
+  const random = new SeededRandom(testSeed())
+  const blocks = someBlocks(14, 'a')
+  const a = await openStore('A')
+  await publish(a, blocks.slice(0, 12))
+  const signed = head(a.store, 'A')!
+  await publish(a, blocks)
+  for (let round = 0; round < 40; round++) {
+    const source = {
+      blocks: async (_: LogName, from: number) => {
+        await pauseMs(random.int(0, 3))
+        return blocks.slice(from)
+      },
+    }
+    const b = await openStore('B', newDirectory(), { source })
+    const link = await connect(a.store, b.store)
+    await pauseMs(random.int(0, 5))
+    await b.store.restore(a.author, 'ops', signed)
+    await grown(b.store, ops('A'), a.store.length(a.author, 'ops'), 20_000)
+    await a.store.append(someBlocks(1, `later ${round}`))
+    await grown(b.store, ops('A'), a.store.length(a.author, 'ops'), 20_000)
+    await link.close()
+    t.same(head(b.store, 'A'), head(a.store, 'A'))
+    await b.store.close()
+  }
+  await a.store.close()
+})
+
 t.test('heads and blocks that do not fit change nothing', async (t) => {
   const blocks = someBlocks(100, 'a')
   const a = await openStore('A')

@@ -18,6 +18,7 @@ import type { Tree } from '../mount/tree.helper.ts'
 const WAIT_MS = 60_000
 const POLL_MS = 100
 const PROGRAM_MS = 60_000
+const LAST_LINES = 25
 
 interface PeersDocument {
   vaults: { peers: { label: string; state: string }[] }[]
@@ -115,6 +116,12 @@ export class Device {
     return join(vaults, name)
   }
 
+  /** The end of the daemon's log. */
+  lastWords(): string {
+    const lines = readFileSync(join(this.instance.home, 'state', 'daemon.log'), 'utf8').split('\n')
+    return lines.slice(-LAST_LINES).join('\n')
+  }
+
   /** Labels of the devices that are connected now. */
   async connected(): Promise<string[]> {
     const { vaults } = await this.instance.json<PeersDocument>('peers')
@@ -134,6 +141,17 @@ export function readApart(path: string): Promise<string> {
       else resolve(error === null ? '' : stderr.toString())
     })
   })
+}
+
+/** Whether it fails with this code; other errors are thrown. */
+export function refuses(act: () => void, code: string): boolean {
+  try {
+    act()
+    return false
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === code) return true
+    throw error
+  }
 }
 
 /** Polls until it is so. Errors count as not yet, and the last one is told. */
@@ -183,7 +201,8 @@ export async function equal(...devices: Device[]): Promise<void> {
     ))
     return found.length === 0
   }).catch((error: unknown) => {
-    throw new Error(`${String(error)}\n${found.join('\n')}`)
+    const logs = devices.map((device) => `${device.label} wrote:\n${device.lastWords()}`)
+    throw new Error([String(error), ...found, ...logs].join('\n'))
   })
 }
 
