@@ -184,7 +184,7 @@ void Session::hand_over_as(const Request& r, uint32_t opcode, uint64_t nodeid,
   std::memcpy(message.data() + sizeof header, body.data(), body.size());
   {
     std::lock_guard lock(held_mutex_);
-    held_[header.unique] = {opcode, nodeid, ++sequence_, poke};
+    held_[header.unique] = {opcode, nodeid, ++sequence_, nodeid, poke};
   }
   ring_.push(message.data(), header.len);
   wake();
