@@ -104,7 +104,7 @@ void Session::show_ghost(const Request& r, const Poke& poke) {
     attr.uid = geteuid();
     attr.gid = getegid();
   }
-  attr = config_.table->register_entry(ino, attr, true, false, &blocks);
+  attr = config_.table->register_entry(ino, attr, r.header->nodeid, false, &blocks);
   out.nodeid = ino;
   out.attr = to_fuse_attr(ino, attr, blocks);
   if (send(r.header->unique, 0, &out, sizeof out) != 0) config_.table->forget(ino, 1);

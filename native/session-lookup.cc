@@ -56,8 +56,8 @@ bool Session::lookup_known(uint64_t unique, uint64_t directory, std::string_view
   if (!told_.take(directory, name, &entry)) return false;
   stats_.native++, stats_.told++;
   uint64_t blocks = 0;
-  const Attr attr = config_.table->register_entry(entry.nodeid, from_fuse_attr(entry.attr), true,
-                                                  false, &blocks);
+  const Attr attr = config_.table->register_entry(entry.nodeid, from_fuse_attr(entry.attr),
+                                                  directory, false, &blocks);
   told_.forget_node(entry.nodeid);  // told once more before there was a record
   entry.attr = to_fuse_attr(entry.nodeid, attr, blocks);
   if (send(unique, 0, &entry, sizeof entry) != 0) config_.table->forget(entry.nodeid, 1);

@@ -17,6 +17,16 @@ bool Session::outdated(uint64_t ino, uint64_t sequence) {
   return it != invalidated_.end() && it->second >= sequence;
 }
 
+// What is read is to have the size that goes with it: the kernel's may be older than the content.
+// It may be thrown away between the lines: before the file counts as open with its pages, behind
+// that without them.
+void Session::open_one(uint64_t ino, fuse_open_out* reply) {
+  keep_cache(ino, reply);
+  config_.table->opened(ino);
+  const std::shared_ptr<Device> open = device();
+  if (open) notifications_->opening(*open, ino);
+}
+
 // Not while the kernel's pages of the file are older than its content.
 void Session::keep_cache(uint64_t ino, fuse_open_out* open) {
   if ((open->open_flags & FOPEN_KEEP_CACHE) == 0) return;
@@ -74,16 +84,15 @@ bool Session::complete(const Held& held, uint8_t* payload, size_t size) {
     }
     case FUSE_OPEN:
       if (size < sizeof(fuse_open_out)) return false;
-      config_.table->opened(held.nodeid);
-      keep_cache(held.nodeid, reinterpret_cast<fuse_open_out*>(payload));
+      open_one(held.nodeid, reinterpret_cast<fuse_open_out*>(payload));
       return true;
     case FUSE_GETATTR:
     case FUSE_SETATTR: {
       if (size < sizeof(fuse_attr_out)) return false;
       auto* out = reinterpret_cast<fuse_attr_out*>(payload);
       uint64_t blocks = 0;
-      const Attr attr = config_.table->register_entry(held.nodeid, from_fuse_attr(out->attr),
-                                                      false, false, &blocks);
+      const Attr attr = config_.table->register_entry(held.nodeid, from_fuse_attr(out->attr), 0,
+                                                      false, &blocks);
       out->attr = to_fuse_attr(held.nodeid, attr, blocks);
       if (outdated(held.nodeid, held.sequence)) out->attr_valid = 0;
       return true;
@@ -97,8 +106,8 @@ bool Session::complete_entry(const Held& held, fuse_entry_out* entry, bool opene
   if (outdated(held.nodeid, held.sequence)) entry->entry_valid = 0;
   if (entry->nodeid == 0) return !opened;  // a negative entry
   uint64_t blocks = 0;
-  const Attr attr = config_.table->register_entry(entry->nodeid, from_fuse_attr(entry->attr), true,
-                                                  opened, &blocks);
+  const Attr attr = config_.table->register_entry(entry->nodeid, from_fuse_attr(entry->attr),
+                                                  held.nodeid, opened, &blocks);
   told_.forget_node(entry->nodeid);
   entry->attr = to_fuse_attr(entry->nodeid, attr, blocks);
   if (outdated(entry->nodeid, held.sequence)) entry->attr_valid = 0;

@@ -6,7 +6,7 @@ namespace lattice {
 
 namespace {
 
-constexpr size_t kEntriesMax = 32 * 1024;  // about 350 bytes each
+constexpr size_t kEntriesMax = 32 * 1024;  // about 350 bytes each, 850 with the longest names
 constexpr size_t kDirectoriesMax = 32 * 1024;
 
 }  // namespace

@@ -68,6 +68,7 @@ std::shared_ptr<NotifyQueue> Session::start_notifications(std::shared_ptr<Device
   const std::shared_ptr<Table> table = config_.table;
   NotifyQueue::Ports ports;
   ports.is_open = [table](uint64_t ino) { return table->open_count(ino) > 0; };
+  ports.on_its_way = [table](uint64_t ino) { return table->on_its_way(ino); };
   ports.known = [table] { return table->known_inos(); };
   ports.reached = [session = weak_from_this()](uint64_t mark) {
     const std::shared_ptr<Session> alive = session.lock();

@@ -1,7 +1,8 @@
 // Session: one mounted directory. A reader thread takes requests from the device; what touches only
 // records and their bytes is answered there, everything else waits in a ring for JavaScript, whose
 // replies are completed (attributes, lookup and open counts) and written here. A notify thread
-// alone writes invalidations: from any other thread they can deadlock beyond kill.
+// alone writes invalidations: from any other thread they can deadlock beyond kill. But one: that
+// attributes of a file are others, before the reply to an OPEN of it (NotifyQueue::opening).
 //
 // Locks: `held_mutex_` guards requests that JavaScript has; `device_mutex_` the pointer only. None
 // is held while the device is written to, but for `answering_mutex_`, which is locked first.
@@ -176,6 +177,7 @@ class Session final : public Waiter, public std::enable_shared_from_this<Session
   bool complete_entries(const Held& held, uint8_t* payload, size_t size);
   void undo(const Held& held, const uint8_t* payload, size_t size);
   bool outdated(uint64_t ino, uint64_t sequence);
+  void open_one(uint64_t ino, fuse_open_out* reply);
   void keep_cache(uint64_t ino, fuse_open_out* open);
 
   const SessionConfig config_;

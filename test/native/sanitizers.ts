@@ -54,7 +54,7 @@ function ownReports(output: string): string[] {
   })
 }
 
-const NAMES = ['session', 'told', 'places']
+const NAMES = ['session', 'notify', 'told', 'places']
 const TESTS = NAMES.map((name) => ['--import', 'tsx', `test/native/${name}.ts`])
 
 // Two builds of the addon come before the tests.
