@@ -42,6 +42,7 @@ export class EngineKeys {
   readonly #vault: VaultKeys
   readonly #nodeKey: Secret
   readonly #epochs = new Map<string, Epoch>()
+  readonly #membersListeners: (() => void)[] = []
   #members: VaultMembers | undefined
   /** Settles when the keys learnt last are in the key file. */
   #kept: Promise<void> = Promise.resolve()
@@ -83,8 +84,10 @@ export class EngineKeys {
   /** Told when another epoch seals than before: whoever seals content has to know. */
   onCurrent: () => void = () => undefined
 
-  /** Told when members or epochs are others than before: whoever talks to devices has to know. */
-  onMembers: () => void = () => undefined
+  /** The listener is told when members or epochs are others than before. */
+  onMembers(listener: () => void): void {
+    this.#membersListeners.push(listener)
+  }
 
   /** Undefined before the first control op is known. */
   get members(): Members | undefined {
@@ -181,7 +184,7 @@ export class EngineKeys {
       this.#kept = this.#kept.then(() => this.onLearnt(learnt))
       this.#kept.catch(() => undefined) // told to whoever waits for it
     }
-    this.onMembers()
+    for (const listener of this.#membersListeners) listener()
   }
 
   #toSeal(floor: () => readonly Uint8Array[]): EpochSeal {

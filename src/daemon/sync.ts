@@ -87,7 +87,7 @@ export class VaultSync implements Peers {
   /** Begins, now that there is an engine. Nothing is waited for. */
   serve(engine: Engine): void {
     this.#engine = engine
-    engine.keys.onMembers = () => this.#updateSoon()
+    engine.keys.onMembers(() => this.#updateSoon())
     this.#update()
   }
 
