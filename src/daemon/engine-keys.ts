@@ -73,12 +73,13 @@ export class EngineKeys {
   }
 
   /** Told of epochs whose keys came (they are in the vault's keys then), and of boxes that held
-   *  other keys than they should: the key file is to be written. At the next start all of it is learnt
-   *  again from the journal. */
+   *  other keys than they should: the key file is to be written. At the next start all of it is
+   *  learnt again from the journal. */
   onLearnt: (learnt: Learnt) => Promise<void> | void = () => undefined
 
-  /** Told of the bundle key of an epoch that had none here, minted by this device or learnt: whoever
-   *  opens bundles has to have it before anything is sealed with it. The key stays this object's. */
+  /** Told of the bundle key of an epoch that had none here, minted by this device or learnt:
+   *  whoever opens bundles has to have it before anything is sealed with it. The key stays this
+   *  object's. */
   onBundleKey: (epochId: Uint8Array, key: Uint8Array) => void = () => undefined
 
   /** Told when another epoch seals than before: whoever seals content has to know. */

@@ -65,7 +65,10 @@ t.test('concurrent removals end in one epoch that neither of the removed can ope
     Buffer.from(engine.keys.currentEpoch().epochId).toString('hex') === joint
   )))
   await admin.save('after', Buffer.from('read by the two'))
-  await until('it is read', async () => (await owner.load('after'))?.toString() === 'read by the two')
+  const read = async (): Promise<boolean> => (
+    (await owner.load('after'))?.toString() === 'read by the two'
+  )
+  await until('it is read', read)
   await new Promise((resolve) => setTimeout(resolve, 300))
   t.equal(epochOf('owner'), joint, 'and no other is minted')
 })
