@@ -1,3 +1,4 @@
+// The pool of buffers: what it hands out again, and how much it keeps.
 import t from 'tap'
 import { BufferPool } from '../../src/util/buffer-pool.ts'
 
