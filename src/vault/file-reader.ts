@@ -7,9 +7,11 @@
 // been dropped again before the fetch has ended, so that a reader asks for it in between:
 // `file.late` is looked at again.
 // Sequential readers get growing windows ahead. At most FETCHES_MAX run at once; the rest queue.
+// What others have to send is brought further ahead than that (away-ahead.ts).
 // Used by Files alone.
 
 import { LatticeError, isLatticeError } from '../util/errors.ts'
+import { AwayAhead } from './away-ahead.ts'
 import type { FetchResult, Ino, ReadPiece } from './buffers.ts'
 import type { ReadPlan, Urgency } from './content.ts'
 import type { OpenFile } from './open-file.ts'
@@ -43,6 +45,7 @@ export class FileReader {
   readonly #ports: ReaderPorts
   readonly #idle: (file: OpenFile) => void
   readonly #teller: PlaceTeller
+  readonly #ahead: AwayAhead
   #queue: (() => Promise<void>)[] = []
   #fetches = 0
 
@@ -50,6 +53,7 @@ export class FileReader {
     this.#ports = ports
     this.#idle = idle
     this.#teller = new PlaceTeller(ports)
+    this.#ahead = new AwayAhead(ports.content)
   }
 
   /** A reader waits for [offset, offset + length). */
@@ -58,6 +62,7 @@ export class FileReader {
     const asked = { begin: offset, end: offset + length }
     if (!sequential) {
       file.windowBytes = 0
+      file.aheadEnd = 0
       if (!this.#atOnce(file, asked)) this.#schedule(file, asked, asked)
       this.#teller.missed(file, offset)
       return
@@ -66,6 +71,7 @@ export class FileReader {
     file.windowBytes = Math.min(Math.max(window, WINDOW_MIN_BYTES), WINDOW_MAX_BYTES)
     const end = Math.min(offset + file.windowBytes, sizeBytes)
     this.#schedule(file, { begin: offset, end: Math.max(asked.end, end) }, asked)
+    if (file.windowBytes === WINDOW_MAX_BYTES) this.#ahead.follow(file, end, sizeBytes)
   }
 
   /**
@@ -202,9 +208,11 @@ export class FileReader {
     if (buffers.attrs(ino) === undefined) return true // forgotten: nobody waits
     const epoch = buffers.baseEpoch(ino)
     const length = range.end - range.begin
-    const plan =
-      content.planNow(working, range.begin, length) ??
-      (await content.plan(working, range.begin, length, urgency))
+    let plan = content.planNow(working, range.begin, length)
+    if (plan === undefined) {
+      file.isAway = true
+      plan = await content.plan(working, range.begin, length, urgency)
+    }
     if (plan.pieces.length === 0 && epoch === buffers.baseEpoch(ino)) {
       plan.release()
       if (!this.#isAbsent(ino, range)) return true // cut off meanwhile
