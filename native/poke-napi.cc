@@ -16,6 +16,7 @@ constexpr uint64_t kIntMax = (uint64_t{1} << 53) - 1;
 bool get_name(napi_env env, napi_value value, std::string* out) {
   Bytes bytes;
   if (!get_bytes(env, value, &bytes, "expectPoke: names are Uint8Arrays")) return false;
+  if (bytes.size == 0) return out->clear(), true;  // its data may be null
   if (bytes.size > 255 || std::memchr(bytes.data, 0, bytes.size) != nullptr) {
     throw_invalid(env, "expectPoke: a name has at most 255 bytes");
     return false;
