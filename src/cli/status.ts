@@ -54,6 +54,11 @@ function vaultLines(vault: VaultStatus): string[] {
   lines.push(`         ${files}, ${directories}, ${content}; ${stored} on disk`)
   const dirtyBytes = vault.dirtyBytes ?? 0
   if (dirtyBytes > 0) lines.push(`         ${bytesText(dirtyBytes)} not stored yet`)
+  const held = vault.heldFiles ?? 0
+  if (held > 0) {
+    lines.push(`         ${countText(held, 'file')} stored here, not told to others before content ` +
+      'that was overwritten in part comes')
+  }
   const conflicts = vault.conflicts ?? 0
   if (conflicts > 0) {
     lines.push(`         ${countText(conflicts, 'conflict')}: lattice conflicts`)

@@ -98,7 +98,10 @@ export async function openStoredVault(
   log.info({ vault: entry.id, ...engine.report }, 'opened')
   sync?.serve(engine)
   const pins = sync && list && new PinKeeper({ engine, peers: sync, list, log })
-  sync?.onChange(() => pins?.peersChanged())
+  sync?.onChange(() => {
+    pins?.peersChanged()
+    engine.files.retryHeld()
+  })
   return new OpenVault(engine, sync, options.names ?? 'bytes', pins)
 }
 
@@ -120,6 +123,7 @@ export interface Counts {
   directories: number
   contentBytes: number
   dirtyBytes: number
+  heldFiles: number
   conflicts: number
 }
 
@@ -165,9 +169,9 @@ export class OpenVault {
   }
 
   counts(): Counts {
-    const { tree, buffers } = this.engine
+    const { tree, buffers, files: { heldFiles } } = this.engine
     const { dirtyBytes } = buffers.totals()
-    return { ...tree.counts(), dirtyBytes, conflicts: tree.conflictCount }
+    return { ...tree.counts(), dirtyBytes, heldFiles, conflicts: tree.conflictCount }
   }
 
   /** An error that a call met. */

@@ -85,6 +85,11 @@ export class Device {
     await this.instance.kill9()
   }
 
+  /** SIGTERM; returns when the daemon has stored everything and is gone. */
+  async terminate(): Promise<void> {
+    await this.instance.signal('SIGTERM')
+  }
+
   sh(script: string): Promise<string> {
     return this.instance.sh(script, this.root)
   }
