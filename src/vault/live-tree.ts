@@ -175,7 +175,9 @@ export class LiveTree implements Tree {
 
   make(parent: Ino, name: Name, init: NewNode): NodeInfo {
     const directory = this.#record(parent)
-    this.#run([this.#mkOp(directory, name, init.kind, firstAttrs(init, this.#owner))], this.#now())
+    const facts = this.#now()
+    const attrs = firstAttrs(init, this.#owner, facts)
+    this.#run([this.#mkOp(directory, name, init.kind, attrs)], facts)
     return this.#info(this.#record(this.#entry(parent, name).ino))
   }
 
