@@ -56,8 +56,8 @@ function vaultLines(vault: VaultStatus): string[] {
   if (dirtyBytes > 0) lines.push(`         ${bytesText(dirtyBytes)} not stored yet`)
   const held = vault.heldFiles ?? 0
   if (held > 0) {
-    lines.push(`         ${countText(held, 'file')} stored here, not told to others before content ` +
-      'that was overwritten in part comes')
+    const files = countText(held, 'file')
+    lines.push(`         ${files} stored here only: waiting for content that was overwritten in part`)
   }
   const conflicts = vault.conflicts ?? 0
   if (conflicts > 0) {

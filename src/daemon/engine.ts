@@ -236,7 +236,7 @@ async function openStored(options: EngineOptions, closers: Closer[]): Promise<St
     away: peers && {
       fetch: (bundles, urgency) => peers.fetch(bundles, urgency),
       announced: async (chunk) => {
-        if (peers.isWanted()) await notes.announced(chunk)
+        if (peers.isWanted()) await Promise.race([notes.announced(chunk), peers.alone()])
       },
     },
     syncReceived: peers && (() => peers.syncReceived()),

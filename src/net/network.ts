@@ -163,7 +163,7 @@ export class Network {
       sink: parts.sink,
       log,
       nowMs: () => performance.now(),
-      isExpecting: () => this.#isExpecting(),
+      isExpecting: () => this.isExpecting,
       onBadBytes: (peer) => this.#onBadBytes(peer.device),
       appearMs: options.appearMs,
     })
@@ -354,7 +354,8 @@ export class Network {
     }
   }
 
-  #isExpecting(): boolean {
+  /** Whether peers may appear within seconds. */
+  get isExpecting(): boolean {
     if (this.#isPaused) return false
     if (this.#connector.dialling > 0 && this.#sessions.size === 0) return true
     const isStarting = performance.now() < this.#expectingUntilMs

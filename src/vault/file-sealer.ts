@@ -10,8 +10,8 @@
 // A pass = freeze, seal, settle, describe, put, under the file's lock. One that fails leaves all
 // of it dirty: whoever waits gets the error, otherwise the next FLUSH or FSYNC does, once; the
 // pass is retried with growing delay. One that cannot describe the content, since a part of its
-// manifest is elsewhere, ends well when what is sealed is held (held.ts), and is retried, too. While the disk is full writers get the error instead of
-// waiting. Used by Files alone.
+// manifest is elsewhere, ends well when what is sealed is held (held.ts), and is retried, too.
+// While the disk is full writers get the error instead of waiting. Used by Files alone.
 
 import { LatticeError, isLatticeError } from '../util/errors.ts'
 import { assert } from '../util/assert.ts'
@@ -352,14 +352,14 @@ export class FileSealer {
   }
 
   /** True when what is sealed of the file survives a crash, although it cannot be described: only
-   *  the put is owed. A rename that waits for the put has to be told that there is none. */
+   *  the put is owed. Not while a rename waits for the put, and the queue for the rename: keeping
+   *  would wait for the queue. What was kept before that stays. */
   async #hold(file: OpenFile, error: unknown): Promise<boolean> {
     const { held, clock } = this.#ports
-    if (held === undefined || !isElsewhere(error)) return false
+    if (held === undefined || file.promised || !isElsewhere(error)) return false
     if (!(await held.keep(file, { ...this.#times(file), sizeBytes: file.working.sizeBytes }))) {
       return false
     }
-    if (file.promised) return false
     file.isHeld = true
     file.retryAtMs = clock.nowMs() + HELD_RETRY_MS
     return true

@@ -1,4 +1,4 @@
-// timeoutSeconds: 200
+// timeoutSeconds: 280
 // The other device is gone: names and attributes are all here, content that never came fails in
 // bounded time by an errno that says so, and comes when somebody is back who has it.
 
@@ -121,6 +121,32 @@ t.test('a part of such content is overwritten', { skip }, async (t) => {
   await equal(desk, laptop)
   t.strictSame(laptop.list().filter((name) => name.startsWith('rivals')), rivals)
   t.equal(laptop.list().length, 5, 'nothing was done twice')
+  await laptop.unmount()
+})
+
+t.test('such a file replaces another', { skip }, async (t) => {
+  const desk = await Device.first(t, 'desk')
+  const laptop = await desk.letIn(t, 'laptop')
+  const was = noise(LARGE_BYTES)
+  desk.write('large', was)
+  desk.write('target', 'old')
+  await eventually('they are told', () => laptop.text('target') === 'old')
+  await eventually('whole', () => lstatSync(laptop.at('large')).size === LARGE_BYTES)
+  await desk.unmount()
+
+  // the rename waits for the content, and what comes behind it does, too: nothing pretends
+  await laptop.sh('printf over | dd of=large bs=1 seek=5 conv=notrunc status=none; mv large target')
+  await laptop.sh('echo x > behind')
+  const stored = await laptop.instance.program(['sync', 'behind'], laptop.root)
+  t.match(stored.stderr, 'Host is down', 'fsync tells')
+  t.equal((await laptop.instance.run('umount', laptop.root)).code, 9, 'and it is not unmounted')
+
+  await desk.mount()
+  await meet(laptop, desk)
+  await equal(desk, laptop)
+  Buffer.from('over').copy(was, 5)
+  t.ok(readFileSync(desk.at('target')).equals(was))
+  t.strictSame(desk.list(), ['behind', 'target'])
   await laptop.unmount()
 })
 
