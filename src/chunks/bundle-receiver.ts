@@ -11,7 +11,7 @@ import { Mutex } from '../util/mutex.ts'
 import type { BundleId } from './bundle-id.ts'
 import { openBundle } from './bundle.ts'
 import type { BundleEntry } from './bundle-layout.ts'
-import { parseHeader } from './bundle-layout.ts'
+import { BUNDLE_MAX_BYTES, parseHeader } from './bundle-layout.ts'
 import { checkChunkId } from './chunk-id.ts'
 import type { BundlePlace } from './chunk-index-port.ts'
 import { decompressChunk } from './compress.ts'
@@ -57,6 +57,8 @@ export class BundleReceiver {
   readonly #writer: PackWriter<Waiting>
   /** room() and add() of one bundle belong together. */
   readonly #adding = new Mutex()
+  /** What is verified, for a moment. */
+  readonly #plain = Buffer.allocUnsafeSlow(BUNDLE_MAX_BYTES)
 
   constructor(options: ReceiverOptions) {
     this.#options = options
@@ -107,7 +109,7 @@ export class BundleReceiver {
       if (key === undefined) {
         throw new LatticeError('missing-key', 'no key here for the epoch of a bundle')
       }
-      const { entries, plain } = openBundle(key, sealed, vaultId)
+      const { entries, plain } = openBundle(key, sealed, vaultId, this.#plain)
       for (const { chunk, offset, storedBytes, plainBytes, codec } of entries) {
         const stored = plain.subarray(offset, offset + storedBytes)
         checkChunkId(idKey, chunk, decompressChunk(codec, stored, plainBytes))

@@ -216,15 +216,21 @@ export type OpenedBundle = { header: BundleHeader; entries: BundleEntry[]; plain
 
 /**
  * Opens everything and checks every rule, padding included: for bytes that come from others and
- * for `check --read-data`. The caller verifies chunk ids.
+ * for `check --read-data`. The caller verifies chunk ids. `plain` lies in `memory` if that is
+ * given (BUNDLE_MAX_BYTES of it), else in a new buffer.
  */
 export function openBundle(
   key: Uint8Array,
   sealed: Uint8Array,
   expectedVault?: Uint8Array,
+  memory?: Buffer,
 ): OpenedBundle {
   const header = parseHeader(sealed, sealed.length, expectedVault)
-  const plain = readPlain(key, header, readerOf(sealed), 0, header.plainBytes)
+  const { noncePrefix, bytes, plainBytes, segmentCount } = header
+  const segments = sealed.subarray(BUNDLE_HEADER_BYTES)
+  const out = memory?.subarray(0, plainBytes)
+  const plain = openSegments(key, noncePrefix, bytes, segments, 0, segmentCount, out)
+  if (plain === null) throw bundleError('bundle-seal', 'a segment does not open')
   const entries = readIndex(plain, header.plainBytes)
   checkPadding(plain, entries)
   return { header, entries, plain }

@@ -42,6 +42,7 @@ export class EngineKeys {
   readonly #vault: VaultKeys
   readonly #nodeKey: Secret
   readonly #epochs = new Map<string, Epoch>()
+  readonly #membersListeners: (() => void)[] = []
   #members: VaultMembers | undefined
   /** Settles when the keys learnt last are in the key file. */
   #kept: Promise<void> = Promise.resolve()
@@ -72,19 +73,22 @@ export class EngineKeys {
   }
 
   /** Told of epochs whose keys came (they are in the vault's keys then), and of boxes that held
-   *  other keys than they should: the key file is to be written. At the next start all of it is learnt
-   *  again from the journal. */
+   *  other keys than they should: the key file is to be written. At the next start all of it is
+   *  learnt again from the journal. */
   onLearnt: (learnt: Learnt) => Promise<void> | void = () => undefined
 
-  /** Told of the bundle key of an epoch that had none here, minted by this device or learnt: whoever
-   *  opens bundles has to have it before anything is sealed with it. The key stays this object's. */
+  /** Told of the bundle key of an epoch that had none here, minted by this device or learnt:
+   *  whoever opens bundles has to have it before anything is sealed with it. The key stays this
+   *  object's. */
   onBundleKey: (epochId: Uint8Array, key: Uint8Array) => void = () => undefined
 
   /** Told when another epoch seals than before: whoever seals content has to know. */
   onCurrent: () => void = () => undefined
 
-  /** Told when members or epochs are others than before: whoever talks to devices has to know. */
-  onMembers: () => void = () => undefined
+  /** The listener is told when members or epochs are others than before. */
+  onMembers(listener: () => void): void {
+    this.#membersListeners.push(listener)
+  }
 
   /** Undefined before the first control op is known. */
   get members(): Members | undefined {
@@ -181,7 +185,7 @@ export class EngineKeys {
       this.#kept = this.#kept.then(() => this.onLearnt(learnt))
       this.#kept.catch(() => undefined) // told to whoever waits for it
     }
-    this.onMembers()
+    for (const listener of this.#membersListeners) listener()
   }
 
   #toSeal(floor: () => readonly Uint8Array[]): EpochSeal {

@@ -14,6 +14,7 @@ import type { MemberInfo } from '../state/members-types.ts'
 import { LatticeError } from '../util/errors.ts'
 import { SystemRandom } from './clock.ts'
 import type { Engine } from './engine.ts'
+import { EpochRotation } from './epoch-rotation.ts'
 import type { KeyStore } from './key-store.ts'
 import { loggable } from './log.ts'
 import type { Log } from './log.ts'
@@ -49,6 +50,7 @@ interface OpenVault {
   entry: VaultEntry
   membership: VaultMembership
   book: InviteBook
+  rotation: EpochRotation
   host: Promise<PairingHost> | undefined
 }
 
@@ -86,7 +88,8 @@ export class DaemonPairing implements PairingControl {
     })
     if (followPhrase(vaultKeys, membership.members)) await keys.save()
     const book = await InviteBook.open(engine.state.path, vaultKeys)
-    const vault: OpenVault = { entry, membership, book, host: undefined }
+    const rotation = new EpochRotation({ membership, keys: engine.keys, log })
+    const vault: OpenVault = { entry, membership, book, rotation, host: undefined }
     this.#open.set(entry.id, vault)
     const isPending = book.records.some(({ state, expiryMs }) => (
       state === 'pending' && expiryMs > Date.now()
@@ -101,6 +104,7 @@ export class DaemonPairing implements PairingControl {
   async closing(vaultId: string): Promise<void> {
     const vault = this.#open.get(vaultId)
     this.#open.delete(vaultId)
+    await vault?.rotation.close()
     const host = await vault?.host?.catch(() => undefined)
     await host?.close()
   }

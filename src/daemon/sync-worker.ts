@@ -88,7 +88,9 @@ const handlers: Handlers<WorkerTable> = {
 }
 const engine = new WorkerCalls<EngineTable, WorkerTable>(port, handlers, trouble)
 const parts = open()
-parts.catch(() => undefined) // told to whoever asks for something
+parts.catch((error: unknown) => {
+  setImmediate(() => { throw error }) // ends the thread: the engine is told why, and tries again
+})
 
 async function open(): Promise<Parts> {
   takeContentKeys(init.content)

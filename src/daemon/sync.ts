@@ -6,7 +6,7 @@
 
 import { setImmediate as pause, setTimeout as delay } from 'node:timers/promises'
 import { MessageChannel } from 'node:worker_threads'
-import type { Worker } from 'node:worker_threads'
+import type { MessagePort, Worker } from 'node:worker_threads'
 import type { AwayBundle } from '../chunks/chunk-index-port.ts'
 import type { FoundBundle, PackStretch } from '../chunks/pack-scout.ts'
 import { RECEIVED_WRITER } from '../chunks/bundle-receiver.ts'
@@ -41,6 +41,7 @@ const FETCH_TIMEOUT_MS = 15_000
 const LOOK_MS = 1000
 const LOOKS_MAX = 15
 const RESTART_MS = 5000
+const RESTART_MAX_MS = 300_000
 /** How soon others hear what of theirs is applied and durable here. */
 const APPLIED_EVERY_MS = 500
 const CLOSE_TIMEOUT_MS = 10_000
@@ -63,6 +64,15 @@ interface Running {
   heads: SignedHeads
 }
 
+interface Started {
+  worker: Worker
+  calls: WorkerCalls<WorkerTable, EngineTable>
+  logsPort: MessagePort
+  /** Rejects when the worker is gone. */
+  ended: Promise<never>
+  trouble: (error: unknown) => void
+}
+
 export class VaultSync implements Peers {
   readonly logs = new LazyLogs()
   /** What pairing needs of the network. */
@@ -78,6 +88,8 @@ export class VaultSync implements Peers {
   #isUpdating = false
   #isClosed = false
   #restart: NodeJS.Timeout | undefined
+  #restartMs = RESTART_MS / 2
+  #startedMs = 0
   #appliedTimer: NodeJS.Timeout | undefined
   /** Told to the worker that runs. */
   readonly #applied = new Map<AuthorId, number>()
@@ -90,7 +102,7 @@ export class VaultSync implements Peers {
   /** Begins, now that there is an engine. Nothing is waited for. */
   serve(engine: Engine): void {
     this.#engine = engine
-    engine.keys.onMembers = () => this.#updateSoon()
+    engine.keys.onMembers(() => this.#updateSoon())
     this.#update()
   }
 
@@ -207,6 +219,12 @@ export class VaultSync implements Peers {
     await worker.terminate()
   }
 
+  /** For tests of what happens when the worker dies. */
+  async testEndWorker(): Promise<void> {
+    const running = await this.#running
+    await running?.worker.terminate()
+  }
+
   // ---- life of the worker ----
 
   #updateSoon(): void {
@@ -232,6 +250,7 @@ export class VaultSync implements Peers {
 
   #start(engine: Engine): void {
     const { log } = this.#options
+    this.#startedMs = performance.now()
     this.#running = this.#run(engine)
     this.#running.then(
       ({ client }) => {
@@ -244,18 +263,22 @@ export class VaultSync implements Peers {
     )
   }
 
+  /** Once for each worker, when it is gone. What dies soon is started less and less often. */
   #startAgain(engine: Engine): void {
     this.logs.disconnect()
     this.doors.disconnect()
     this.#calls = undefined
     if (this.#isClosed) return
+    const hasLived = performance.now() - this.#startedMs > RESTART_MAX_MS
+    this.#restartMs = hasLived ? RESTART_MS : Math.min(RESTART_MAX_MS, this.#restartMs * 2)
     this.#restart = setTimeout(() => {
       this.#running = undefined
       if (!this.#isClosed) this.#start(engine)
-    }, RESTART_MS)
+    }, this.#restartMs)
     this.#restart.unref()
   }
 
+  /** Rejects when the worker does not start; it is gone then. Two at once would share the logs. */
   async #run(engine: Engine): Promise<Running> {
     const { log } = this.#options
     const { port1: logsPort, port2: workerPort } = new MessageChannel()
@@ -274,6 +297,25 @@ export class VaultSync implements Peers {
       worker.once('exit', () => reject(new LatticeError('closed', 'the sync worker has ended')))
     })
     ended.catch(() => undefined)
+    try {
+      const connected = this.#connect(engine, { worker, calls, logsPort, ended, trouble })
+      const running = await Promise.race([ended, connected])
+      worker.once('exit', () => {
+        log.warn('the sync worker died, and is started again')
+        calls.close()
+        this.#startAgain(engine)
+      })
+      return running
+    } catch (error) {
+      calls.close()
+      await worker.terminate()
+      throw error
+    }
+  }
+
+  async #connect(engine: Engine, started: Started): Promise<Running> {
+    const { worker, calls, logsPort, ended, trouble } = started
+    const { log } = this.#options
     const blocks = new JournalBlocks(engine.core.store, engine.journal, engine.index.bundles)
     const client = await Promise.race([
       ended,
@@ -292,19 +334,13 @@ export class VaultSync implements Peers {
           : blocks.contentLength(author, client.contentLength(author))
       ),
     })
-    const restoring = client.isNew ? heads.restore().catch(trouble) : undefined
-    await Promise.race([ended, restoring]).catch((error: unknown) => {
-      heads.stop()
-      throw error
-    })
-    calls.tell('restored', undefined)
     worker.once('exit', () => {
-      log.warn('the sync worker died, and is started again')
       heads.stop()
-      calls.close()
       client.close()
-      this.#startAgain(engine)
     })
+    const restoring = client.isNew ? heads.restore().catch(trouble) : undefined
+    await Promise.race([ended, restoring])
+    calls.tell('restored', undefined)
     client.onFork(({ author, kind, theirs }) => {
       if (author !== engine.keys.author || kind !== 'ops') return
       log.error('the own log is another one elsewhere: this is a restored backup, or a copy')

@@ -5,6 +5,7 @@
 
 import type { BundleId } from '../chunks/bundle-id.ts'
 import { LatticeError } from '../util/errors.ts'
+import type { BufferPool } from '../util/buffer-pool.ts'
 import type { PeerChannel } from './channel.ts'
 import { CreditWindow, WINDOW_MIN_BYTES } from './credit-window.ts'
 import {
@@ -47,6 +48,7 @@ export class BundleRequests {
   readonly window = new CreditWindow()
   readonly #channel: PeerChannel
   readonly #download: TokenBucket
+  readonly #buffers: BufferPool
   readonly #requests = new Map<number, Request>()
   readonly #nowMs: () => number
   #next = 0
@@ -54,9 +56,13 @@ export class BundleRequests {
   #lastArrivalMs = 0
   #timer: NodeJS.Timeout | undefined
 
-  constructor(channel: PeerChannel, download: TokenBucket, nowMs: () => number) {
+  /** What arrives lies in `buffers`' and is the caller's, who may give it back there. */
+  constructor(
+    channel: PeerChannel, download: TokenBucket, buffers: BufferPool, nowMs: () => number,
+  ) {
     this.#channel = channel
     this.#download = download
+    this.#buffers = buffers
     this.#nowMs = nowMs
     // hello grants the first window
     this.window.granted(WINDOW_MIN_BYTES)
@@ -123,7 +129,7 @@ export class BundleRequests {
     // the size is what an op said: that it is another need not be the fault of who sends it
     if (entry.arrivedBytes > entry.sizeBytes) this.#cancel(part.request, wrongSize())
     if (!entry.isCancelled) {
-      entry.into ??= new Uint8Array(entry.sizeBytes)
+      entry.into ??= this.#buffers.take(entry.sizeBytes)
       entry.into.set(part.bytes, part.offset)
       entry.onProgress()
     }
@@ -157,6 +163,7 @@ export class BundleRequests {
     const entry = this.#requests.get(request)
     if (entry === undefined || entry.isCancelled) return
     entry.isCancelled = true
+    if (entry.into !== undefined) this.#buffers.give(entry.into)
     entry.into = undefined
     entry.reject(reason)
     this.#channel.send('cancel', encodeNumber(request))

@@ -42,6 +42,8 @@ export class BundleServer {
   readonly #upload: TokenBucket
   readonly #items = new Map<number, Item>()
   readonly #ranks: Map<number, Item>[] = Array.from({ length: PRIORITY_RANKS }, () => new Map())
+  /** The latest request of all; none before the first. */
+  #newest: number | undefined
   #credit = 0
   #loaded = 0
   #parts = 0
@@ -67,9 +69,13 @@ export class BundleServer {
       this.#ranks[known.rank]?.delete(request)
       known.rank = rank
       this.#ranks[rank]?.set(request, known)
-    } else if (this.#items.size >= WANTS_MAX) {
-      this.#end(request, END_BUSY)
-    } else {
+      return this.#pump()
+    }
+    // another rank for what has got its last word already: the two have crossed
+    if (!isNewer(request, this.#newest)) return
+    this.#newest = request
+    if (this.#items.size >= WANTS_MAX) this.#end(request, END_BUSY)
+    else {
       const item: Item = { request, rank, id, state: 'waiting', bytes: undefined, sentBytes: 0 }
       this.#items.set(request, item)
       this.#ranks[rank]?.set(request, item)
@@ -198,4 +204,9 @@ export class BundleServer {
   #end(request: number, status: number): void {
     this.#channel.send('end', encodeEnd(request, status))
   }
+}
+
+/** Of numbers that count up and begin again after 2³² (as RFC 1982 compares them). */
+function isNewer(request: number, newest: number | undefined): boolean {
+  return newest === undefined || (request !== newest && ((request - newest) >>> 0) < 0x8000_0000)
 }

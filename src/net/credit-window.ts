@@ -5,11 +5,15 @@
 //   estimate = least round trip of late × most bytes per second of late
 //
 // While the window is what limits, the rate is window / round trip, so twice the product doubles
-// the window until the link is full. Times come from the caller, in milliseconds.
+// the window until the link is full. Where the trip is shorter than the time that either end may be
+// busy with something else, that time counts: a local network is not kept waiting, and nobody is
+// told of credit for every part. Times come from the caller, in milliseconds.
 
 export const WINDOW_MIN_BYTES = 512 * 1024
 export const WINDOW_MAX_BYTES = 16 * 1024 * 1024
 const SPAN_MS = 200
+/** An end verifies a bundle, collects garbage, or is not scheduled. */
+const BUSY_MS = 40
 const KEPT = 10
 
 export class CreditWindow {
@@ -69,7 +73,8 @@ export class CreditWindow {
   }
 
   #adapt(): void {
-    const product = ((this.roundTripMs ?? 0) * this.bytesPerSecond) / 1000
+    const tripMs = Math.max(BUSY_MS, this.roundTripMs ?? 0)
+    const product = (tripMs * this.bytesPerSecond) / 1000
     this.#windowBytes = Math.round(
       Math.min(WINDOW_MAX_BYTES, Math.max(WINDOW_MIN_BYTES, 2 * product)),
     )

@@ -18,6 +18,7 @@ import { bundleIdOf } from '../chunks/bundle-id.ts'
 import { BUNDLE_MAX_BYTES } from '../chunks/bundle-layout.ts'
 import type { AuthorId } from '../ops/types.ts'
 import { assert } from '../util/assert.ts'
+import type { BufferPool } from '../util/buffer-pool.ts'
 import { LatticeError, isLatticeError } from '../util/errors.ts'
 import type { BundleRequests } from './bundle-requests.ts'
 import { FetchQueue } from './fetch-queue.ts'
@@ -42,6 +43,8 @@ export interface SchedulerOptions {
   sink: BundleSink
   log: NetLog
   nowMs: () => number
+  /** What arrives lies in these. */
+  buffers: BufferPool
   /** Whether peers may appear within seconds. */
   isExpecting: () => boolean
   /** The peer sent bytes that do not fit the id. */
@@ -309,6 +312,8 @@ export class FetchScheduler implements Fetcher {
     } catch (error) {
       if (isLatticeError(error, 'corrupt')) this.#condemn(job.id)
       this.#settle(job, error instanceof Error ? error : new Error(String(error)))
+    } finally {
+      this.#options.buffers.give(sealed)
     }
   }
 

@@ -9,6 +9,7 @@ import type { BundleId } from '../chunks/bundle-id.ts'
 import { blake3Keyed } from '../crypto/hash.ts'
 import { randomBytes } from '../crypto/random.ts'
 import type { AuthorId } from '../ops/types.ts'
+import { BufferPool } from '../util/buffer-pool.ts'
 import { MemoryAddressBook } from './address-book.ts'
 import { Connector } from './connector.ts'
 import { Discovery } from './discovery.ts'
@@ -103,6 +104,8 @@ export interface NetworkParts {
 
 /** How long after the start, or a change of network, peers may still appear. */
 const EXPECTING_MS = 5000
+/** For what arrives next; nobody uses them now. */
+const KEPT_BUFFERS_BYTES = 8 * 1024 * 1024
 const BAD_BYTES_MAX = 3
 const ACKS_EVERY_MS = 100
 /** Ends that are nobody's fault. */
@@ -122,6 +125,7 @@ export class Network {
   readonly #claims = new LogClaims()
   readonly #upload: TokenBucket
   readonly #download: TokenBucket
+  readonly #buffers = new BufferPool(KEPT_BUFFERS_BYTES)
   readonly #book: AddressBook
   readonly #nowMs: () => number
   readonly #badBytes = new Map<AuthorId, number>()
@@ -163,6 +167,7 @@ export class Network {
       sink: parts.sink,
       log,
       nowMs: () => performance.now(),
+      buffers: this.#buffers,
       isExpecting: () => this.isExpecting,
       onBadBytes: (peer) => this.#onBadBytes(peer.device),
       appearMs: options.appearMs,
@@ -420,6 +425,7 @@ export class Network {
       gate: this.#gate,
       upload: this.#upload,
       download: this.#download,
+      buffers: this.#buffers,
       log: this.#parts.log,
       nowMs: () => performance.now(),
       addresses: () => this.addresses,

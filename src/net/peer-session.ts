@@ -6,6 +6,7 @@ import { randomBytes } from '../crypto/random.ts'
 import { blake3Keyed } from '../crypto/hash.ts'
 import type { BundleId } from '../chunks/bundle-id.ts'
 import type { AuthorId } from '../ops/types.ts'
+import type { BufferPool } from '../util/buffer-pool.ts'
 import { readU32 } from '../util/bytes.ts'
 import { BundleRequests } from './bundle-requests.ts'
 import { BundleServer } from './bundle-server.ts'
@@ -57,6 +58,7 @@ export interface SessionShared {
   gate: ReadGate
   upload: TokenBucket
   download: TokenBucket
+  buffers: BufferPool
   log: NetLog
   nowMs: () => number
   addresses: () => HostPort[]
@@ -118,7 +120,9 @@ export class PeerSession {
       onEnd: (reason, error) => this.#ended(reason, error),
     })
     this.#server = new BundleServer(this.#channel, shared.gate, shared.upload)
-    this.requests = new BundleRequests(this.#channel, shared.download, shared.nowMs)
+    this.requests = new BundleRequests(
+      this.#channel, shared.download, shared.buffers, shared.nowMs,
+    )
     this.holdings = new Holdings(shared.nowMs)
     this.#comparison = new LogComparison({
       stream: peer.stream,

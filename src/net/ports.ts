@@ -50,7 +50,8 @@ export interface BundleSource {
 export interface BundleSink {
   /**
    * Verifies what is in it, writes it to a pack, tells the engine. Rejects 'corrupt' when the
-   * content is bad (it is never fetched again), 'disk-full', 'io'.
+   * content is bad (it is never fetched again), 'disk-full', 'io'. `sealed` is used for another
+   * bundle once the promise has settled.
    */
   store(id: BundleId, sealed: Uint8Array): Promise<void>
 }

@@ -9,9 +9,11 @@
 // Sequential readers get growing windows ahead. At most FETCHES_MAX run at once; the rest queue.
 // One whose plan waits for others does not count meanwhile, so that they hold up nobody who reads
 // what is here: at most WAITS_MAX of them.
+// What others have to send is brought further ahead than that (away-ahead.ts).
 // Used by Files alone.
 
 import { LatticeError, isLatticeError } from '../util/errors.ts'
+import { AwayAhead } from './away-ahead.ts'
 import type { FetchResult, Ino, ReadPiece } from './buffers.ts'
 import type { ReadPlan, Urgency } from './content.ts'
 import type { OpenFile } from './open-file.ts'
@@ -46,6 +48,7 @@ export class FileReader {
   readonly #ports: ReaderPorts
   readonly #idle: (file: OpenFile) => void
   readonly #teller: PlaceTeller
+  readonly #ahead: AwayAhead
   #queue: (() => Promise<void>)[] = []
   #fetches = 0
   /** Of plans. */
@@ -55,6 +58,7 @@ export class FileReader {
     this.#ports = ports
     this.#idle = idle
     this.#teller = new PlaceTeller(ports)
+    this.#ahead = new AwayAhead(ports.content)
   }
 
   /** A reader waits for [offset, offset + length). */
@@ -63,6 +67,7 @@ export class FileReader {
     const asked = { begin: offset, end: offset + length }
     if (!sequential) {
       file.windowBytes = 0
+      file.aheadEnd = 0
       if (!this.#atOnce(file, asked)) this.#schedule(file, asked, asked)
       this.#teller.missed(file, offset)
       return
@@ -71,6 +76,7 @@ export class FileReader {
     file.windowBytes = Math.min(Math.max(window, WINDOW_MIN_BYTES), WINDOW_MAX_BYTES)
     const end = Math.min(offset + file.windowBytes, sizeBytes)
     this.#schedule(file, { begin: offset, end: Math.max(asked.end, end) }, asked)
+    if (file.windowBytes === WINDOW_MAX_BYTES) this.#ahead.follow(file, end, sizeBytes)
   }
 
   /**
@@ -207,9 +213,11 @@ export class FileReader {
     if (buffers.attrs(ino) === undefined) return true // forgotten: nobody waits
     const epoch = buffers.baseEpoch(ino)
     const length = range.end - range.begin
-    const plan =
-      content.planNow(working, range.begin, length) ??
-      (await this.#waitApart(content.plan(working, range.begin, length, urgency)))
+    let plan = content.planNow(working, range.begin, length)
+    if (plan === undefined) {
+      file.isAway = true
+      plan = await this.#waitApart(content.plan(working, range.begin, length, urgency))
+    }
     if (plan.pieces.length === 0 && epoch === buffers.baseEpoch(ino)) {
       plan.release()
       if (!this.#isAbsent(ino, range)) return true // cut off meanwhile

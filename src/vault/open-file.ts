@@ -58,6 +58,10 @@ export class OpenFile {
   /** Asked for while they were being fetched: looked at again when that has ended. */
   late: { begin: number; end: number }[] = []
   windowBytes = 0
+  /** Some of its content had to be brought from others. */
+  isAway = false
+  /** Up to where content was asked for ahead of a sequential reader. */
+  aheadEnd = 0
 
   constructor(ino: Ino, working: WorkingContent, attr: Attr) {
     this.ino = ino

@@ -73,7 +73,7 @@ export class Device {
 
   /** Lets another device in, which then dials this one. */
   async admit(
-    label: string, directory: string, role: 'writer' | 'blind' = 'writer',
+    label: string, directory: string, role: 'writer' | 'admin' | 'blind' = 'writer',
   ): Promise<Device> {
     const { members } = this.engine.core.members as VaultMembers
     const { vaultId, idKey, cutKey, epochs } = this.keys

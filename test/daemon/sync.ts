@@ -8,6 +8,8 @@ import { cpSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { BundleId } from '../../src/ops/types.ts'
+import { signKeyPair } from '../../src/crypto/sign.ts'
+import { LogStore } from '../../src/logs/log-store.ts'
 import { LOOPBACK, firstDevice, pathIn, until } from './sync-devices.helper.ts'
 
 t.test('two devices', async (t) => {
@@ -118,4 +120,31 @@ t.test('a restored backup catches up with what it had published, or stops', asyn
   await two.save('third', randomBytes(100))
   if (one.engine.core.mayWrite) await until('it goes on', () => one.names().includes('third'))
   t.ok(two.names().includes('second'), 'and the other one has lost nothing')
+})
+
+t.test('a worker that dies, or cannot start, is started again, and never twice', async (t) => {
+  const home = mkdtempSync(join(tmpdir(), 'sync-'))
+  const one = await firstDevice(pathIn(home, 'one'))
+  const two = await one.admit('second', pathIn(home, 'two'))
+  t.teardown(() => one.close())
+  const { publicKey, secretKey } = signKeyPair(two.keys.signSeed)
+  const holder = await LogStore.open({
+    directory: join(two.directory, 'logs'),
+    vaultId: two.keys.vaultId,
+    keyPair: { publicKey: Buffer.from(publicKey), secretKey: Buffer.from(secretKey) },
+    onTrouble: (error) => { throw error },
+  })
+  await two.open()
+  t.teardown(() => two.close())
+  await one.save('first', randomBytes(100))
+  await new Promise((resolve) => setTimeout(resolve, 1500))
+  t.strictSame(two.names(), [], 'its logs are held by somebody else')
+  await holder.close()
+  await until('it is there', () => two.names().includes('first'))
+  await two.sync.testEndWorker()
+  await one.save('second', randomBytes(100))
+  await until('it is there', () => two.names().includes('second'))
+  await two.save('third', randomBytes(100))
+  await until('it is there', () => one.names().includes('third'))
+  t.equal((await one.sync.status())!.peers.length, 1)
 })

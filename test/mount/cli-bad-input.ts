@@ -8,6 +8,7 @@ import {
   readdirSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync, writeSync,
 } from 'node:fs'
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
 import { join } from 'node:path'
 import t from 'tap'
 import type { Test } from 'tap'
@@ -17,6 +18,7 @@ import { untilGone } from './system.helper.ts'
 
 const LARGE = randomBytes(3_000_000)
 const READ_BYTES = 128 * 1024
+const TERMINAL_MS = 120_000
 const isRoot = process.geteuid?.() === 0
 const skip = noMount() ?? false
 const rootOnly = skip === false && !isRoot ? 'needs root' : skip
@@ -47,6 +49,30 @@ async function refused(t: Test, lattice: Instance, words: string[], reason: stri
   t.equal(stdout, '')
   t.match(plain.stderr, /lattice: error: \S/)
   t.match(plain.stderr, /lattice: hint: \S/, `${what}: a hint`)
+  return shown
+}
+
+/** Runs a shell's command at a terminal, and types when it is asked. Returns all that was shown. */
+async function typedAtTerminal(
+  lattice: Instance, command: string, answers: readonly { at: RegExp; type: string }[],
+): Promise<string> {
+  const child = spawn('script', ['-qec', command, '/dev/null'], {
+    env: lattice.env, cwd: '/', stdio: ['pipe', 'pipe', 'inherit'],
+  })
+  let shown = ''
+  let seen = 0
+  const left = [...answers]
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    shown += text
+    const [next] = left
+    if (next === undefined || !next.at.test(shown.slice(seen))) return
+    seen = shown.length
+    left.shift()
+    child.stdin.write(next.type)
+  })
+  const end = setTimeout(() => child.kill('SIGKILL'), TERMINAL_MS)
+  await once(child, 'close')
+  clearTimeout(end)
   return shown
 }
 
@@ -403,12 +429,12 @@ t.test('a terminal is asked, twice at creation; the phrase is shown once', { ski
   const lattice = await Instance.create(t)
   const mount = lattice.path('mount')
   const argv = [...latticeCommand(), 'mount', mount].map((word) => `'${word}'`).join(' ')
-  const typed = `(sleep 2; printf 'secret\\r'; sleep 1; printf 'secret\\r'; sleep 8) | ` +
-    `script -qec "stty cols 100; ${argv}" /dev/null`
-  const ran = await lattice.program(['sh', '-c', typed], '/')
-  t.match(ran.stdout, /New passphrase/)
-  t.match(ran.stdout, /Recovery phrase of this vault/)
-  t.notMatch(ran.stdout, /secret/)
+  const said = await typedAtTerminal(lattice, `stty cols 100; ${argv}`, [
+    { at: /New passphrase/, type: 'secret\r' },
+    { at: /The same again/, type: 'secret\r' },
+  ])
+  t.match(said, /Recovery phrase of this vault/)
+  t.notMatch(said, /secret/)
   await lattice.ok('umount', mount)
   await gone(lattice)
   await refused(t, lattice, ['mount', mount], 'passphrase-needed')

@@ -137,6 +137,14 @@ t.test('a server keeps its bounds, a fetcher what it granted', async (t) => {
   await until(() => ends() === 400)
   greedy.send('want', encodeWant({ request: 9999, rank: 0, id: someId }))
   await until(() => ends() === 401)
+  const partsOf = (request: number): number => greedy.seen.filter(({ name, bytes }) => (
+    name === 'part' && Buffer.from(bytes).readUInt32BE(0) === request
+  )).length
+  greedy.send('want', encodeWant({ request: 9999, rank: 1, id: ids[0]! }))
+  greedy.send('want', encodeWant({ request: 10_000, rank: 1, id: ids[1]! }))
+  await until(() => ends() === 402)
+  t.ok(partsOf(10_000) > 0)
+  t.equal(partsOf(9999), 0, 'another rank for what is over already is no new want')
   greedy.send('have', encodeHave(3, [ids[0]!, someId]))
   await until(() => greedy.seen.some(({ name }) => name === 'having'))
   const answer = greedy.seen.find(({ name }) => name === 'having')!

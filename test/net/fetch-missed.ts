@@ -5,6 +5,7 @@ import type { BundleId } from '../../src/chunks/bundle-id.ts'
 import { FetchScheduler } from '../../src/net/fetch-scheduler.ts'
 import type { FetchPeer } from '../../src/net/fetch-scheduler.ts'
 import type { FetchPriority } from '../../src/net/ports.ts'
+import { BufferPool } from '../../src/util/buffer-pool.ts'
 
 const A = 'a'.repeat(32) as BundleId
 const B = 'b'.repeat(32) as BundleId
@@ -15,6 +16,7 @@ function open(t: Test) {
   const scheduler = new FetchScheduler({
     sink: { store: async () => undefined },
     log: { info: () => undefined, warn: () => undefined } as never,
+    buffers: new BufferPool(0),
     nowMs: () => clock.nowMs,
     isExpecting: () => false,
     onBadBytes: () => undefined,

@@ -125,7 +125,7 @@ export class MemoryBundles implements BundleSource, BundleSink {
 
   async store(id: BundleId, sealed: Uint8Array): Promise<void> {
     await this.storing(id)
-    this.bundles.set(id, sealed)
+    this.bundles.set(id, Uint8Array.from(sealed))
     this.stored.push(id)
   }
 
