@@ -72,11 +72,10 @@ export class Working implements WorkingContent {
     if (this.#baseBytes < sizeBytes) this.#growByHole(this.#baseBytes, sizeBytes)
   }
 
-  /** What `unfolded` was taken of. */
+  /** What `unfolded` was taken of. Where the base was cut and grew again, edits lie over it. */
   static reopen({ root, depth, chunker, ...sizes }: Unfolded): Working {
-    const { baseBytes, keptBytes, sizeBytes, edits } = sizes
+    const { baseBytes, sizeBytes, edits } = sizes
     const working = new Working({ kind: 'tree', chunker, root, depth }, baseBytes)
-    working.resize(keptBytes)
     working.resize(sizeBytes)
     for (const { offset, extent } of edits) working.splice(offset, [extent])
     working.#touch()
@@ -89,7 +88,7 @@ export class Working implements WorkingContent {
     const { root, depth } = this.#tree
     return {
       root: rootRef(root), depth, chunker: this.chunker ?? CHUNKER_FASTCDC,
-      baseBytes: root.length, keptBytes: this.#baseBytes, sizeBytes: this.#sizeBytes,
+      baseBytes: root.length, sizeBytes: this.#sizeBytes,
       edits: [...this.#edits.items],
     }
   }

@@ -57,7 +57,7 @@ function vaultLines(vault: VaultStatus): string[] {
   const held = vault.heldFiles ?? 0
   if (held > 0) {
     const files = countText(held, 'file')
-    lines.push(`         ${files} stored here only: waiting for content that was overwritten in part`)
+    lines.push(`         ${files} stored here only: overwritten in part, and the rest is elsewhere`)
   }
   const conflicts = vault.conflicts ?? 0
   if (conflicts > 0) {

@@ -40,9 +40,8 @@ export interface Unfolded {
   root: ChunkRef
   depth: number
   chunker: number
-  /** Of the tree's content; `keptBytes` of them count where no edit is. */
+  /** Of the tree's content, which counts below `sizeBytes` where no edit is. */
   baseBytes: number
-  keptBytes: number
   sizeBytes: number
   edits: readonly Placed[]
 }

@@ -2,7 +2,7 @@
 // looked at by hand when something is wrong. Ids are hexadecimal.
 //
 //   {version: 0, node, base: [[author, sequence, index, ms, counter]…], attr: {…},
-//    tree: {chunker, depth, root: [chunk, chunkBytes, begin], bytes}, keptBytes, sizeBytes,
+//    tree: {chunker, depth, root: [chunk, chunkBytes, begin], bytes}, sizeBytes,
 //    edits: [[offset, length, chunk or '', chunkBytes, begin]…]}
 
 import type { AuthorId, ChunkId, NodeId, OpRef } from '../ops/types.ts'
@@ -27,13 +27,12 @@ interface Stored {
   base: [author: string, seq: number, index: number, ms: number, counter: number][]
   attr: Attr
   tree: { chunker: number; depth: number; root: [string, number, number]; bytes: number }
-  keptBytes: number
   sizeBytes: number
   edits: [offset: number, length: number, chunk: string, chunkBytes: number, begin: number][]
 }
 
 export function encodeHeld({ node, base, attr, content }: HeldRecord): string {
-  const { root, depth, chunker, baseBytes, keptBytes, sizeBytes, edits } = content
+  const { root, depth, chunker, baseBytes, sizeBytes, edits } = content
   const stored: Stored = {
     version: 0,
     node: hexOf(node),
@@ -44,7 +43,6 @@ export function encodeHeld({ node, base, attr, content }: HeldRecord): string {
     tree: {
       chunker, depth, root: [hexOf(root.chunk), root.chunkBytes, root.begin], bytes: baseBytes,
     },
-    keptBytes,
     sizeBytes,
     edits: edits.map(({ offset, extent: { length, chunk, chunkBytes, begin } }) => [
       offset, length, hexOf(chunk), chunkBytes, begin,
@@ -66,14 +64,14 @@ export function decodeHeld(text: string): HeldRecord {
     const edits = stored.edits.map(([offset, length, id, size, from]) => ({
       offset, extent: { chunk: idOf<ChunkId | ''>(id), chunkBytes: size, begin: from, length },
     }))
-    const { keptBytes, sizeBytes } = stored
+    const { sizeBytes } = stored
     return {
       node: idOf(stored.node),
       base: stored.base.map(([author, seq, index, ms, counter]) => ({
         author: idOf<AuthorId>(author), seq, index, ms, counter, order: 0,
       })),
       attr: stored.attr,
-      content: { root, depth, chunker, baseBytes, keptBytes, sizeBytes, edits },
+      content: { root, depth, chunker, baseBytes, sizeBytes, edits },
     }
   } catch (cause) {
     if (isLatticeError(cause)) throw cause
