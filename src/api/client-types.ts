@@ -36,6 +36,10 @@ export interface VaultStatus {
   heldFiles?: number
   /** Sealed on disk: packs, journal, index. */
   storedBytes?: number
+  /** What this device may do; none while the history that says so has not come. */
+  role?: string
+  /** Other devices that are members, and those of them that are connected now. */
+  devices?: { known: number; connected: number }
   /** Why changes are refused at present. */
   trouble?: string
   /** Why programs that watch the mount do not hear of changes from elsewhere. */

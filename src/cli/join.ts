@@ -1,6 +1,7 @@
 // `lattice join CODE DIR`: this machine becomes a device of the vault that the code invites to, and
 // mounts it; `lattice recover DIR` does the same with the 24 words.
 
+import { setTimeout as delay } from 'node:timers/promises'
 import type { ControlClient } from '../api/client.ts'
 import type { Join } from '../api/client-pairing-types.ts'
 import type { KeyAccess, Status } from '../api/client-types.ts'
@@ -11,6 +12,9 @@ import { withDaemon } from './daemon-process.ts'
 import { resolveDirectory } from './directories.ts'
 import { askDigits, checkCanAsk, failure } from './pairing.ts'
 import { UNPROTECTED_WARNING, newPassphrase, withKeyAccess } from './passphrase.ts'
+
+const HISTORY_WAIT_MS = 30_000
+const HISTORY_POLL_MS = 100
 
 export async function run(context: Context): Promise<undefined> {
   const code = context.arguments[0] ?? ''
@@ -50,11 +54,28 @@ export async function joining(
     if (isMounted) {
       const options = { readOnly: false, allowOther: false, dev: false, suid: false }
       await client.mount(joined.vaultId ?? '', options)
+      await untilMember(context, client, joined.vaultId ?? '')
     }
     const lines = [`joined ${joined.vaultName ?? ''} as ${joined.role ?? ''}`]
     if (isMounted) lines.push(`mounted ${directory}`)
     output.result({ ...joined, mounted: isMounted }, lines)
   })
+}
+
+/** The history comes from the devices that are there; who waits for it may as well see it come. */
+async function untilMember(
+  context: Context, client: ControlClient, vaultId: string,
+): Promise<void> {
+  const end = performance.now() + HISTORY_WAIT_MS
+  let isTold = false
+  while (performance.now() < end) {
+    const { vaults } = await client.status()
+    if (vaults.find(({ id }) => id === vaultId)?.role !== undefined) return
+    if (!isTold) context.output.notice('the history is coming')
+    isTold = true
+    await delay(HISTORY_POLL_MS)
+  }
+  context.output.warning('the history has not come yet: until it has, nothing can be changed')
 }
 
 async function untilJoined(

@@ -52,6 +52,11 @@ function vaultLines(vault: VaultStatus): string[] {
   const content = bytesText(vault.contentBytes ?? 0)
   const stored = bytesText(vault.storedBytes ?? 0)
   lines.push(`         ${files}, ${directories}, ${content}; ${stored} on disk`)
+  const { known, connected } = vault.devices ?? { known: 0, connected: 0 }
+  if (known > 0) {
+    const others = countText(known, 'other device')
+    lines.push(`         ${vault.role ?? 'no member'}; ${connected} of ${others} connected`)
+  }
   const dirtyBytes = vault.dirtyBytes ?? 0
   if (dirtyBytes > 0) lines.push(`         ${bytesText(dirtyBytes)} not stored yet`)
   const held = vault.heldFiles ?? 0

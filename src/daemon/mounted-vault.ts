@@ -160,6 +160,7 @@ export class MountedVault {
       mounted: true,
       readOnly: this.#options.readOnly,
       ...this.vault.counts(),
+      ...await this.vault.standing(),
       storedBytes: await storedBytes(this.vault.directory),
       ...(trouble === undefined ? {} : { trouble: trouble.message }),
       ...(unwatched === undefined ? {} : { unwatched }),

@@ -33,6 +33,7 @@ import type { Introducer } from './pairing-join.ts'
 import { VaultSync } from './sync.ts'
 import type { SyncOptions } from './sync.ts'
 import { checkFormat, makeStateDirectory, markFormat } from './state-directory.ts'
+import { VaultMembers } from '../vault/members-view.ts'
 
 /**
  * Makes keys, stores them (`save`), then the state directory with the genesis batch; the format
@@ -127,6 +128,11 @@ export interface Counts {
   conflicts: number
 }
 
+export interface Standing {
+  role?: string
+  devices?: { known: number; connected: number }
+}
+
 /** An open vault, as whoever serves it sees it. */
 export class OpenVault {
   readonly engine: Engine
@@ -172,6 +178,18 @@ export class OpenVault {
     const { tree, buffers, files: { heldFiles } } = this.engine
     const { dirtyBytes } = buffers.totals()
     return { ...tree.counts(), dirtyBytes, heldFiles, conflicts: tree.conflictCount }
+  }
+
+  /** This device among the others, as far as the history has come. */
+  async standing(): Promise<Standing> {
+    const { core, keys } = this.engine
+    const members = core.members instanceof VaultMembers ? core.members.members : undefined
+    if (members?.hasGenesis !== true) return {}
+    const present = members.list().filter(({ role }) => role !== undefined)
+    const own = members.get(keys.author)?.role
+    const known = present.filter(({ device }) => device !== keys.author).length
+    const connected = await this.peers?.count() ?? 0
+    return { ...(own === undefined ? {} : { role: own }), devices: { known, connected } }
   }
 
   /** An error that a call met. */

@@ -45,6 +45,7 @@ const RESTART_MAX_MS = 300_000
 /** How soon others hear what of theirs is applied and durable here. */
 const APPLIED_EVERY_MS = 500
 const CLOSE_TIMEOUT_MS = 10_000
+const COUNT_TIMEOUT_MS = 1000
 /** What is not published at an unmount is at the next mount. */
 const PUBLISH_TIMEOUT_MS = 5000
 
@@ -166,9 +167,9 @@ export class VaultSync implements Peers {
     return this.#calls?.ask('status', undefined)
   }
 
-  /** How many devices are connected. */
+  /** How many devices are connected; 0 also when the worker takes long to say. */
   async count(): Promise<number> {
-    const status = await this.status().catch(() => undefined)
+    const status = await inTime(this.status(), COUNT_TIMEOUT_MS).catch(() => undefined)
     return status?.peers.length ?? 0
   }
 

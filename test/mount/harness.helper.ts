@@ -272,6 +272,8 @@ export class Instance {
   readonly root: string
   readonly home: string
   readonly env: NodeJS.ProcessEnv
+  /** What `lattice` is run with, such as in a network of its own. */
+  enter: readonly string[] = []
   readonly #children = new Set<ChildProcess>()
   readonly #mounts = new Set<string>()
   #foreground: Server | undefined
@@ -299,7 +301,7 @@ export class Instance {
 
   /** Runs `lattice …` to its end. */
   run(...words: string[]): Promise<Ran> {
-    return this.program([...latticeCommand(), ...words], this.root)
+    return this.program([...this.enter, ...latticeCommand(), ...words], this.root)
   }
 
   /** As run(); throws unless it ends with 0. Returns stdout. */

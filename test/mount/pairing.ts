@@ -1,6 +1,6 @@
 // Two homes on one machine come together by the command line: invite, join, members, exit codes.
 import t from 'tap'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { Instance, noMount } from './harness.helper.ts'
 
 type Document = Record<string, unknown>
@@ -20,6 +20,7 @@ t.test('a code carries a device into a vault', { skip: noMount() ?? false }, asy
     writeFileSync(`${home}/config.toml`, LOOPBACK)
   }
   await desk.mount()
+  writeFileSync(desk.path('mount', 'there'), 'before')
   const unasked = await desk.run('invite')
   t.equal(unasked.code, 2, 'nobody could compare digits')
   const { code, id } = await desk.json<{ code: string; id: string }>('invite', '--yes', '--detach')
@@ -29,6 +30,12 @@ t.test('a code carries a device into a vault', { skip: noMount() ?? false }, asy
   const words = ['join', code, laptop.path('v'), '--yes', '--label', 'it']
   const joined = await laptop.json<Document>(...words)
   t.match(joined, { state: 'joined', role: 'writer', mounted: true })
+  t.equal(readFileSync(laptop.path('v', 'there'), 'utf8'), 'before', 'the history has come')
+  writeFileSync(laptop.path('v', 'at once'), 'and it may write')
+  t.match(await laptop.json('status'), { vaults: [
+    { role: 'writer', devices: { known: 1, connected: 1 } },
+  ] })
+  t.match(await laptop.ok('status'), /writer; 1 of 1 other device connected/)
   const members = await desk.json<{ vaults: { members: Document[] }[] }>('members')
   t.match(members.vaults[0]?.members[1], { label: 'it', role: 'writer' })
   const again = await laptop.run('join', code, laptop.path('w'), '--yes', '--json')

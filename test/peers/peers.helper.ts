@@ -5,7 +5,7 @@
 import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { readFileSync, readdirSync, writeFileSync } from 'node:fs'
+import { readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
@@ -24,45 +24,57 @@ interface PeersDocument {
   vaults: { peers: { label: string; state: string }[] }[]
 }
 
+/** Where a device listens, and how its programs come there; on loopback when there is none. */
+export interface Place {
+  enter: readonly string[]
+  /** HOST:PORT. */
+  address: string
+}
+
 export class Device {
   readonly label: string
   readonly instance: Instance
   /** Where the vault is mounted. */
   readonly root: string
 
-  readonly #port: number
+  readonly #address: string
 
-  private constructor(label: string, instance: Instance, port: number) {
+  private constructor(label: string, instance: Instance, address: string) {
     this.label = label
     this.instance = instance
-    this.#port = port
+    this.#address = address
     this.root = instance.path('V')
   }
 
   /** A home without a vault. Nothing but loopback is used, where nobody is discovered: devices know
    *  whom they met, and `known`. */
-  static async create(t: Teardown, label: string, known: readonly Device[]): Promise<Device> {
+  static async create(
+    t: Teardown, label: string, known: readonly Device[], place?: Place,
+  ): Promise<Device> {
     const instance = await Instance.create(t)
-    const port = await freePort()
-    const peers = known.map((device) => `"127.0.0.1:${device.#port}"`).join(', ')
+    instance.enter = place?.enter ?? []
+    const address = place?.address ?? `127.0.0.1:${await freePort()}`
+    const peers = known.map((device) => `"${device.#address}"`).join(', ')
     const lines = [
       'version = 1', '[network]', 'lan = false', 'dht = false', `peers = [${peers}]`,
-      `listen = "127.0.0.1:${port}"`, '',
+      `listen = "${address}"`, '',
     ]
     writeFileSync(join(instance.home, 'config.toml'), lines.join('\n'))
-    return new Device(label, instance, port)
+    return new Device(label, instance, address)
   }
 
   /** The device that makes the vault. */
-  static async first(t: Teardown, label = 'first'): Promise<Device> {
-    const device = await Device.create(t, label, [])
+  static async first(t: Teardown, label = 'first', place?: Place): Promise<Device> {
+    const device = await Device.create(t, label, [], place)
     await device.mount()
     return device
   }
 
   /** Another device, let in by this one, mounted. */
-  async letIn(t: Teardown, label: string, known: readonly Device[] = []): Promise<Device> {
-    const device = await Device.create(t, label, known)
+  async letIn(
+    t: Teardown, label: string, known: readonly Device[] = [], place?: Place,
+  ): Promise<Device> {
+    const device = await Device.create(t, label, known, place)
     const invited = await this.instance.json<{ code: string }>('invite', '--yes', '--detach')
     await device.instance.ok('join', invited.code, device.root, '--yes', '--label', label)
     return device
@@ -106,6 +118,11 @@ export class Device {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
       throw error
     }
+  }
+
+  /** Undefined when there is none. */
+  size(path: string): number | undefined {
+    return statSync(this.at(path), { throwIfNoEntry: false })?.size
   }
 
   /** Names in a directory, sorted. */
