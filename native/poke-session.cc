@@ -104,7 +104,7 @@ void Session::show_ghost(const Request& r, const Poke& poke) {
     attr.uid = geteuid();
     attr.gid = getegid();
   }
-  attr = config_.table->register_entry(ino, attr, true, false, &blocks);
+  attr = config_.table->register_entry(ino, attr, r.header->nodeid, false, &blocks);
   out.nodeid = ino;
   out.attr = to_fuse_attr(ino, attr, blocks);
   if (send(r.header->unique, 0, &out, sizeof out) != 0) config_.table->forget(ino, 1);
@@ -184,7 +184,7 @@ void Session::hand_over_as(const Request& r, uint32_t opcode, uint64_t nodeid,
   std::memcpy(message.data() + sizeof header, body.data(), body.size());
   {
     std::lock_guard lock(held_mutex_);
-    held_[header.unique] = {opcode, nodeid, ++sequence_, poke};
+    held_[header.unique] = {opcode, nodeid, ++sequence_, nodeid, poke};
   }
   ring_.push(message.data(), header.len);
   wake();

@@ -20,13 +20,18 @@ void KnownNames::drop(std::unordered_map<uint64_t, Names>::iterator directory) {
   directories_.erase(directory);
 }
 
-void KnownNames::made(uint64_t directory) {
+void KnownNames::made(uint64_t directory, const std::vector<std::string_view>& names) {
   std::lock_guard lock(mutex_);
-  if (held_ >= kHeldMax) {
+  if (names.size() >= kNamesMax) return;
+  if (held_ + names.size() >= kHeldMax) {
     directories_.clear();
     held_ = 0;
   }
-  if (directories_.try_emplace(directory).second) held_++;
+  const auto [it, is_new] = directories_.try_emplace(directory);
+  if (is_new) held_++;
+  for (const std::string_view name : names) {
+    if (it->second.insert(hash_of(name)).second) held_++;
+  }
 }
 
 void KnownNames::add(uint64_t directory, std::string_view name) {

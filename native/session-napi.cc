@@ -171,14 +171,55 @@ napi_value notify(napi_env env, napi_callback_info info) {
                                                    std::move(name)));
 }
 
+napi_value tell(napi_env env, napi_callback_info info) {
+  napi_value args[3];
+  uint64_t directory;
+  Bytes entries;
+  bool is_whole;
+  SessionHolder* holder = load(env, info, 3, args);
+  if (holder == nullptr ||
+      !get_uint(env, args[0], 1, kIntMax, &directory, "tell: ino out of range") ||
+      !get_bytes(env, args[1], &entries, "tell: entries must be a Uint8Array")) {
+    return nullptr;
+  }
+  if (napi_get_value_bool(env, args[2], &is_whole) != napi_ok) {
+    return throw_invalid(env, "tell: isWhole must be a boolean");
+  }
+  if (reinterpret_cast<uintptr_t>(entries.data) % 8 != 0 ||
+      !holder->session->tell(directory, entries.data, entries.size, is_whole)) {
+    return throw_invalid(env, "tell: entries must be whole and lie on a multiple of 8");
+  }
+  return nullptr;
+}
+
+napi_value tell_end(napi_env env, napi_callback_info info) {
+  napi_value args[2];
+  uint64_t directory, cookie;
+  SessionHolder* holder = load(env, info, 2, args);
+  if (holder == nullptr ||
+      !get_uint(env, args[0], 1, kIntMax, &directory, "tellEnd: ino out of range") ||
+      !get_uint(env, args[1], 1, kIntMax, &cookie, "tellEnd: cookie out of range")) {
+    return nullptr;
+  }
+  holder->session->tell_end(directory, cookie);
+  return nullptr;
+}
+
+napi_value untell(napi_env env, napi_callback_info info) {
+  SessionHolder* holder = load(env, info, 0, nullptr);
+  if (holder != nullptr) holder->session->untell();
+  return nullptr;
+}
+
 napi_value stats(napi_env env, napi_callback_info info) {
   SessionHolder* holder = load(env, info, 0, nullptr);
   if (holder == nullptr) return nullptr;
   const Session::Stats& s = holder->session->stats();
-  const double values[8] = {double(s.read),  double(s.native), double(s.handed),
+  const double values[9] = {double(s.read),  double(s.native), double(s.handed),
                             double(s.replies), double(s.wakes), double(s.landed),
-                            double(s.landing_missed), double(s.malformed)};
-  return make_doubles(env, values, 8);
+                            double(s.landing_missed), double(s.malformed),
+                            double(s.told)};
+  return make_doubles(env, values, 9);
 }
 
 napi_value close_session(napi_env env, napi_callback_info info) {
@@ -204,7 +245,8 @@ constexpr struct {
   napi_callback callback;
 } kMethods[] = {
     {"take", take},           {"release", release},      {"reply", reply},
-    {"takeEvents", take_events}, {"notify", notify},
+    {"takeEvents", take_events}, {"notify", notify},    {"tell", tell},
+    {"tellEnd", tell_end},    {"untell", untell},
     {"stats", stats},         {"close", close_session},
     {"refuseChanges", refuse_changes},
     {"setPoker", set_poker},  {"expectPoke", expect_poke}, {"finishPoke", finish_poke},

@@ -40,7 +40,7 @@ void send_notification(Device& device, const Notification& n) {
       header.error = FUSE_NOTIFY_INVAL_ENTRY;
       entry.parent = n.ino;
       entry.namelen = size;
-        parts[1] = {&entry, sizeof entry};
+      parts[1] = {&entry, sizeof entry};
     } else {
       header.error = FUSE_NOTIFY_DELETE;
       removed.parent = n.ino;
@@ -70,7 +70,7 @@ bool NotifyQueue::push(Notification notification) {
   {
     std::lock_guard lock(mutex_);
     if (stopping_ || queue_.size() >= kMax) return false;
-    if (has_content(notification)) contents_[notification.ino]++;
+    if (has_content(notification)) contents_[notification.ino].queued++;
     queue_.push_back(std::move(notification));
   }
   ready_.notify_one();
@@ -94,6 +94,23 @@ bool NotifyQueue::content_pending(uint64_t ino) {
   return all_pending_ || contents_.count(ino) > 0;
 }
 
+void NotifyQueue::opening(Device& device, uint64_t ino) {
+  {
+    std::lock_guard lock(mutex_);
+    const auto it = contents_.find(ino);
+    if (it != contents_.end()) it->second.opener_told = true;
+    else if (!all_pending_) return;
+  }
+  await_turn();
+  send_notification(device, {1, ino, UINT64_MAX, 0, {}});
+}
+
+bool NotifyQueue::is_told_opener(uint64_t ino) {
+  std::lock_guard lock(mutex_);
+  const auto it = contents_.find(ino);
+  return it != contents_.end() && it->second.opener_told;
+}
+
 void NotifyQueue::stop() {
   {
     std::lock_guard lock(mutex_);
@@ -115,8 +132,16 @@ void NotifyQueue::write(Device& device, const Notification& next) {
   await_turn();
   if (next.kind == 4) return write_everything(device);
   if (next.kind == 5) return ports_.reached(next.ino);
+  if (next.kind == 1) await_arrival(device, next.ino);
   if (!has_content(next) || !ports_.is_open(next.ino)) return send_notification(device, next);
-  send_notification(device, {1, next.ino, UINT64_MAX, 0, {}});
+  // Not once more: the kernel takes no smaller size from a READ that such a one meets.
+  if (!is_told_opener(next.ino)) send_notification(device, {1, next.ino, UINT64_MAX, 0, {}});
+}
+
+// Whoever was answered with the inode has it in the kernel.
+void NotifyQueue::await_arrival(Device& device, uint64_t ino) {
+  const uint64_t directory = ports_.on_its_way(ino);
+  if (directory != 0) send_notification(device, {2, directory, 0, 0, "."});
 }
 
 void NotifyQueue::write_everything(Device& device) {
@@ -149,7 +174,7 @@ void NotifyQueue::run(const std::shared_ptr<Device>& device) {
     }
     if (!has_content(next)) continue;
     const auto it = contents_.find(next.ino);
-    if (it != contents_.end() && --it->second == 0) contents_.erase(it);
+    if (it != contents_.end() && --it->second.queued == 0) contents_.erase(it);
   }
 }
 

@@ -123,10 +123,14 @@ void Session::dispatch_native(const Request& r) {
     case FUSE_GETATTR: return getattr(r);
     case FUSE_SETATTR: return setattr(r);
     case FUSE_FALLOCATE: return fallocate(r);
+    case FUSE_OPENDIR: return opendir(r);
+    case FUSE_READDIR:
+    case FUSE_READDIRPLUS: return readdir(r);
     case FUSE_FORGET:
     case FUSE_BATCH_FORGET: return forget(r);
     case FUSE_INTERRUPT: return interrupt(r);
     case FUSE_GETXATTR: return getxattr(r);
+    case FUSE_RELEASEDIR:
     case FUSE_DESTROY:
       stats_.native++;
       send(r.header->unique, 0, nullptr, 0);
@@ -155,55 +159,14 @@ void Session::refuse(const Request& r, int error) {
   send(r.header->unique, error, nullptr, 0);
 }
 
-// The name that begins `skip` bytes into the body; what follows its end is ignored.
-static std::string_view name_at(const uint8_t* body, size_t size, size_t skip) {
-  if (skip >= size) return {};
-  const auto* text = reinterpret_cast<const char*>(body) + skip;
-  return {text, strnlen(text, size - skip)};
-}
-
-void Session::lookup(const Request& r) {
-  const std::string_view name = name_at(r.body, r.body_size, 0);
-  constexpr size_t kNameMax = 255;  // longer ones are JavaScript's to refuse
-  if (name.empty() || name.size() > kNameMax || name == "." || name == ".." ||
-      !names_.lacks(r.header->nodeid, name)) {
-    return hand_over(r);
-  }
-  stats_.native++;
-  fuse_entry_out none{};
-  none.entry_valid = config_.lifetime_sec;
-  send(r.header->unique, 0, &none, sizeof none);
-}
-
-// What the request may give to a directory is there from now on.
-void Session::note_names(const Request& r) {
-  const auto add = [&](uint64_t directory, size_t skip) {
-    names_.add(directory, name_at(r.body, r.body_size, skip));
-  };
-  const auto rename = [&](const uint64_t* directory, size_t skip) {
-    if (directory == nullptr) return;
-    add(r.header->nodeid, skip);
-    add(*directory, skip + name_at(r.body, r.body_size, skip).size() + 1);
-  };
-  switch (r.header->opcode) {
-    case FUSE_CREATE: return add(r.header->nodeid, sizeof(fuse_create_in));
-    case FUSE_MKNOD: return add(r.header->nodeid, sizeof(fuse_mknod_in));
-    case FUSE_MKDIR: return add(r.header->nodeid, sizeof(fuse_mkdir_in));
-    case FUSE_LINK: return add(r.header->nodeid, sizeof(fuse_link_in));
-    case FUSE_SYMLINK: return add(r.header->nodeid, 0);
-    case FUSE_RENAME: return rename(r.as<uint64_t>(), sizeof(fuse_rename_in));
-    case FUSE_RENAME2: return rename(r.as<uint64_t>(), sizeof(fuse_rename2_in));
-    default: return;
-  }
-}
-
 void Session::hand_over(const Request& r) {
   stats_.handed++;
-  note_names(r);
   {
     std::lock_guard lock(held_mutex_);
-    held_[r.header->unique] = {r.header->opcode, r.header->nodeid, ++sequence_};
+    held_[r.header->unique] = {r.header->opcode, r.header->nodeid, ++sequence_,
+                               other_directory(r), PokeReply::none};
   }
+  note_names(r);
   ring_.push(scratch_.get(), r.header->len);
   wake();
 }
@@ -392,9 +355,8 @@ void Session::forget(const Request& r) {
   stats_.native++;
   if (r.header->opcode == FUSE_FORGET) {
     const auto* in = r.as<fuse_forget_in>();
-    names_.forget(r.header->nodeid);
     if (in == nullptr) stats_.malformed++;
-    else config_.table->forget(r.header->nodeid, in->nlookup);
+    else forget_node(r.header->nodeid, in->nlookup);
     return;
   }
   const auto* in = r.as<fuse_batch_forget_in>();
@@ -407,9 +369,15 @@ void Session::forget(const Request& r) {
   for (uint32_t i = 0; i < in->count; i++, at += sizeof(fuse_forget_one)) {
     fuse_forget_one one;
     std::memcpy(&one, at, sizeof one);
-    names_.forget(one.nodeid);
-    config_.table->forget(one.nodeid, one.nlookup);
+    forget_node(one.nodeid, one.nlookup);
   }
+}
+
+// The record first: whoever tells of a directory looks for its record when it has told.
+void Session::forget_node(uint64_t ino, uint64_t lookups) {
+  config_.table->forget(ino, lookups);
+  names_.forget(ino);
+  told_.forget(ino);
 }
 
 // Only user.* is stored. The kernel asks for security.capability at the first write to every inode,

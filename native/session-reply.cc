@@ -9,18 +9,22 @@
 
 namespace lattice {
 
-namespace {
-
-constexpr size_t align8(size_t n) { return (n + 7) & ~size_t{7}; }
-
-}  // namespace
-
 // True when the ino was invalidated after the request had been handed over.
 bool Session::outdated(uint64_t ino, uint64_t sequence) {
   std::lock_guard lock(held_mutex_);
   if (sequence <= all_invalidated_) return true;
   const auto it = invalidated_.find(ino);
   return it != invalidated_.end() && it->second >= sequence;
+}
+
+// What is read is to have the size that goes with it: the kernel's may be older than the content.
+// It may be thrown away between the lines: before the file counts as open with its pages, behind
+// that without them.
+void Session::open_one(uint64_t ino, fuse_open_out* reply) {
+  keep_cache(ino, reply);
+  config_.table->opened(ino);
+  const std::shared_ptr<Device> open = device();
+  if (open) notifications_->opening(*open, ino);
 }
 
 // Not while the kernel's pages of the file are older than its content.
@@ -80,16 +84,15 @@ bool Session::complete(const Held& held, uint8_t* payload, size_t size) {
     }
     case FUSE_OPEN:
       if (size < sizeof(fuse_open_out)) return false;
-      config_.table->opened(held.nodeid);
-      keep_cache(held.nodeid, reinterpret_cast<fuse_open_out*>(payload));
+      open_one(held.nodeid, reinterpret_cast<fuse_open_out*>(payload));
       return true;
     case FUSE_GETATTR:
     case FUSE_SETATTR: {
       if (size < sizeof(fuse_attr_out)) return false;
       auto* out = reinterpret_cast<fuse_attr_out*>(payload);
       uint64_t blocks = 0;
-      const Attr attr = config_.table->register_entry(held.nodeid, from_fuse_attr(out->attr),
-                                                      false, false, &blocks);
+      const Attr attr = config_.table->register_entry(held.nodeid, from_fuse_attr(out->attr), 0,
+                                                      false, &blocks);
       out->attr = to_fuse_attr(held.nodeid, attr, blocks);
       if (outdated(held.nodeid, held.sequence)) out->attr_valid = 0;
       return true;
@@ -103,35 +106,20 @@ bool Session::complete_entry(const Held& held, fuse_entry_out* entry, bool opene
   if (outdated(held.nodeid, held.sequence)) entry->entry_valid = 0;
   if (entry->nodeid == 0) return !opened;  // a negative entry
   uint64_t blocks = 0;
-  const Attr attr = config_.table->register_entry(entry->nodeid, from_fuse_attr(entry->attr), true,
-                                                  opened, &blocks);
+  const Attr attr = config_.table->register_entry(entry->nodeid, from_fuse_attr(entry->attr),
+                                                  held.nodeid, opened, &blocks);
+  told_.forget_node(entry->nodeid);
   entry->attr = to_fuse_attr(entry->nodeid, attr, blocks);
   if (outdated(entry->nodeid, held.sequence)) entry->attr_valid = 0;
   return true;
 }
 
-template <typename Visit>
-static bool each_entry(uint8_t* payload, size_t size, Visit visit) {
-  size_t at = 0;
-  while (at < size) {
-    if (size - at < sizeof(fuse_direntplus)) return false;
-    auto* entry = reinterpret_cast<fuse_direntplus*>(payload + at);
-    const size_t length = align8(sizeof(fuse_direntplus) + entry->dirent.namelen);
-    if (length > size - at || entry->dirent.namelen == 0) return false;
-    const char* name = entry->dirent.name;
-    const bool dots = name[0] == '.' && (entry->dirent.namelen == 1 ||
-                                         (entry->dirent.namelen == 2 && name[1] == '.'));
-    if (!dots && entry->entry_out.nodeid != 0) visit(&entry->entry_out);
-    at += length;
-  }
-  return true;
-}
-
 bool Session::complete_entries(const Held& held, uint8_t* payload, size_t size) {
   // Checked whole before anything is counted.
-  if (!each_entry(payload, size, [](fuse_entry_out*) {})) return false;
-  return each_entry(payload, size,
-                    [&](fuse_entry_out* entry) { complete_entry(held, entry, false); });
+  if (!each_direntplus(payload, size, [](std::string_view, fuse_entry_out&) {})) return false;
+  return each_direntplus(payload, size, [&](std::string_view, fuse_entry_out& entry) {
+    if (entry.nodeid != 0) complete_entry(held, &entry, false);
+  });
 }
 
 // The kernel did not take the reply: what was counted did not happen.
@@ -155,8 +143,10 @@ void Session::undo(const Held& held, const uint8_t* payload, size_t size) {
     }
     case FUSE_OPEN: config_.table->released(held.nodeid); return;
     case FUSE_READDIRPLUS:
-      each_entry(const_cast<uint8_t*>(payload), size,
-                 [this](fuse_entry_out* entry) { config_.table->forget(entry->nodeid, 1); });
+      each_direntplus(const_cast<uint8_t*>(payload), size,
+                      [this](std::string_view, const fuse_entry_out& entry) {
+                        if (entry.nodeid != 0) config_.table->forget(entry.nodeid, 1);
+                      });
       return;
     default: return;
   }

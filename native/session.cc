@@ -68,6 +68,7 @@ std::shared_ptr<NotifyQueue> Session::start_notifications(std::shared_ptr<Device
   const std::shared_ptr<Table> table = config_.table;
   NotifyQueue::Ports ports;
   ports.is_open = [table](uint64_t ino) { return table->open_count(ino) > 0; };
+  ports.on_its_way = [table](uint64_t ino) { return table->on_its_way(ino); };
   ports.known = [table] { return table->known_inos(); };
   ports.reached = [session = weak_from_this()](uint64_t mark) {
     const std::shared_ptr<Session> alive = session.lock();
@@ -139,8 +140,16 @@ void Session::release(size_t count) {
 bool Session::notify(int kind, uint64_t ino, uint64_t a, uint64_t b, std::string name) {
   constexpr size_t kInvalidatedMax = 4096;
   if (kind == 5) return notifications_->push({kind, ino, a, b, {}});
-  if (kind == 4) names_.forget_all();
-  else names_.forget(ino);
+  if (kind == 4) {
+    names_.forget_all();
+    told_.forget_all();
+  } else {
+    names_.forget(ino);
+    told_.forget(ino);
+    told_.forget_node(ino);
+    if (kind == 3) told_.forget_node(a);
+  }
+  await_answers();
   {
     std::lock_guard lock(held_mutex_);
     if (held_.empty()) {
@@ -157,6 +166,9 @@ bool Session::notify(int kind, uint64_t ino, uint64_t a, uint64_t b, std::string
   notifications_->everything();
   return true;
 }
+
+// What the reader answers by knowledge that was just taken away, it has answered.
+void Session::await_answers() { std::lock_guard answered(answering_mutex_); }
 
 // 0 or the errno of the device; after close() ENOTCONN.
 int Session::send(uint64_t unique, int error, const void* payload, size_t size) {

@@ -118,8 +118,21 @@ export interface Session {
    *  name that a directory made in this session cannot have is answered without JavaScript. False
    *  when the queue is full: try again later, or kind 4. */
   notify(kind: number, ino: number, a: number, b: number, name?: Uint8Array): boolean
+  /** Entries of a directory as they are in this turn, ahead of their LOOKUP: the payload of a
+   *  READDIRPLUS reply, which lies on a multiple of 8. Each is used once, without JavaScript,
+   *  unless the kernel knows the inode by then, a request that may change the directory's names
+   *  comes, or notify() names the directory or the inode. `isWhole`: there are no others, so that
+   *  missing names are answered, too. */
+  tell(directory: number, entries: Uint8Array, isWhole: boolean): void
+  /** Behind this cookie the directory lists nothing: READDIR(PLUS) there is answered at once, as
+   *  long as no name of the directory changes. */
+  tellEnd(directory: number, cookie: number): void
+  /** Takes back all that tell() and tellEnd() told, but which names are missing. Whoever was
+   *  answered by it before has a record in the table by now: so, after a change past the kernel,
+   *  whom to notify is looked up behind this. */
+  untell(): void
   /** [requests read, answered natively, handed to JavaScript, replies, wakes, landing hits, landing
-   *  misses, malformed] */
+   *  misses, malformed, LOOKUPs answered by tell()] */
   stats(): Float64Array
   /** WRITE, SETATTR and FALLOCATE get EROFS from now on, or not any more. */
   refuseChanges(refused: boolean): void

@@ -1,10 +1,11 @@
 // Session: one mounted directory. A reader thread takes requests from the device; what touches only
 // records and their bytes is answered there, everything else waits in a ring for JavaScript, whose
 // replies are completed (attributes, lookup and open counts) and written here. A notify thread
-// alone writes invalidations: from any other thread they can deadlock beyond kill.
+// alone writes invalidations: from any other thread they can deadlock beyond kill. But one: that
+// attributes of a file are others, before the reply to an OPEN of it (NotifyQueue::opening).
 //
 // Locks: `held_mutex_` guards requests that JavaScript has; `device_mutex_` the pointer only. None
-// is held while the device is written to.
+// is held while the device is written to, but for `answering_mutex_`, which is locked first.
 
 #pragma once
 
@@ -22,6 +23,7 @@
 #include "session-device.h"
 #include "session-names.h"
 #include "session-ring.h"
+#include "session-told.h"
 #include "table.h"
 
 namespace lattice {
@@ -31,6 +33,24 @@ fuse_attr to_fuse_attr(uint64_t ino, const Attr& attr, uint64_t blocks);
 Attr from_fuse_attr(const fuse_attr& attr);
 
 class NotifyQueue;
+
+// Calls visit(name, entry) for each fuse_direntplus but "." and ".."; false where they do not end
+// well (what came before was visited).
+template <typename Visit>
+bool each_direntplus(uint8_t* payload, size_t size, Visit visit) {
+  size_t at = 0;
+  while (at < size) {
+    if (size - at < sizeof(fuse_direntplus)) return false;
+    auto* entry = reinterpret_cast<fuse_direntplus*>(payload + at);
+    const size_t length =
+        (sizeof(fuse_direntplus) + size_t{entry->dirent.namelen} + 7) & ~size_t{7};
+    if (length > size - at || entry->dirent.namelen == 0) return false;
+    const std::string_view name(entry->dirent.name, entry->dirent.namelen);
+    if (name != "." && name != "..") visit(name, entry->entry_out);
+    at += length;
+  }
+  return true;
+}
 
 struct SessionConfig {
   std::shared_ptr<Table> table;
@@ -59,10 +79,17 @@ class Session final : public Waiter, public std::enable_shared_from_this<Session
   // WRITE, SETATTR and FALLOCATE are refused from now on, as on a read-only mount, or not any more.
   void refuse_changes(bool refused) { changes_refused_ = refused; }
   PokeGate& gate() { return gate_; }
+  // Entries of a directory ahead of their LOOKUP, as of this turn of JavaScript's: fuse_direntplus
+  // one after the other. `is_whole`: it has no others. False when they are not well formed.
+  bool tell(uint64_t directory, uint8_t* entries, size_t size, bool is_whole);
+  // Behind this cookie the directory lists nothing.
+  void tell_end(uint64_t directory, uint64_t cookie);
+  // Nothing that was told is answered any more when it returns; what was answered has its record.
+  void untell();
 
   struct Stats {
     std::atomic<uint64_t> read{0}, native{0}, handed{0}, replies{0}, wakes{0}, landed{0},
-        landing_missed{0}, malformed{0};
+        landing_missed{0}, malformed{0}, told{0};
   };
   const Stats& stats() const { return stats_; }
 
@@ -76,6 +103,7 @@ class Session final : public Waiter, public std::enable_shared_from_this<Session
     uint32_t opcode;
     uint64_t nodeid;
     uint64_t sequence;
+    uint64_t other = nodeid;  // directory of a rename, else nodeid
     PokeReply poke = PokeReply::none;
   };
   struct Parked {
@@ -104,6 +132,7 @@ class Session final : public Waiter, public std::enable_shared_from_this<Session
   void unpark(uint64_t unique);
   void raise(Event event);
   void wake();
+  void await_answers();
 
   // Reader thread; session-reader.cc.
   void run_reader();
@@ -112,7 +141,12 @@ class Session final : public Waiter, public std::enable_shared_from_this<Session
   void dispatch_native(const Request& request);
   void hand_over(const Request& request);
   void note_names(const Request& request);
+  static uint64_t other_directory(const Request& request);
+  bool names_change(uint64_t directory);
   void lookup(const Request& request);
+  bool lookup_known(uint64_t unique, uint64_t directory, std::string_view name);
+  void readdir(const Request& request);
+  void opendir(const Request& request);
   void init(const Request& request);
   void read(const Request& request);
   void write(const Request& request);
@@ -122,6 +156,7 @@ class Session final : public Waiter, public std::enable_shared_from_this<Session
   void setattr(const Request& request);
   void fallocate(const Request& request);
   void forget(const Request& request);
+  void forget_node(uint64_t ino, uint64_t lookups);
   void interrupt(const Request& request);
   void getxattr(const Request& request);
   void refuse(const Request& request, int error);
@@ -142,6 +177,7 @@ class Session final : public Waiter, public std::enable_shared_from_this<Session
   bool complete_entries(const Held& held, uint8_t* payload, size_t size);
   void undo(const Held& held, const uint8_t* payload, size_t size);
   bool outdated(uint64_t ino, uint64_t sequence);
+  void open_one(uint64_t ino, fuse_open_out* reply);
   void keep_cache(uint64_t ino, fuse_open_out* open);
 
   const SessionConfig config_;
@@ -164,6 +200,10 @@ class Session final : public Waiter, public std::enable_shared_from_this<Session
   std::unordered_map<uint64_t, Parked> parked_;         // by unique
   uint64_t sequence_ = 0;
   KnownNames names_;
+  ToldEntries told_;
+  // Held while the reader thread answers from what it knows of names: an invalidation that takes
+  // such knowledge away is written after the answers that were given by it.
+  std::mutex answering_mutex_;
 
   std::mutex events_mutex_;
   std::deque<Event> events_;

@@ -259,7 +259,7 @@ Outcome Table::drop(uint64_t ino) {
 
 // ---- the kernel's references ----------------------------------------------------------------
 
-Attr Table::register_entry(uint64_t ino, const Attr& told, bool counted, bool opened,
+Attr Table::register_entry(uint64_t ino, const Attr& told, uint64_t directory, bool opened,
                            uint64_t* blocks) {
   for (;;) {
     Locked locked(*this, find_or_make(ino));
@@ -268,7 +268,7 @@ Attr Table::register_entry(uint64_t ino, const Attr& told, bool counted, bool op
     // A record is the authority; only a new one believes what it is told (nlink: always).
     if (r.attr.mode == 0) apply_told(r, told);
     else r.attr.nlink = told.nlink;
-    if (counted) r.nlookup++, r.looked_up = true;
+    if (directory != 0) r.nlookup++, r.looked_up = true, r.named_in = directory;
     if (opened) r.open_count++, r.was_open = true;
     *blocks = blocks_of(r);
     return r.attr;
@@ -277,7 +277,12 @@ Attr Table::register_entry(uint64_t ino, const Attr& told, bool counted, bool op
 
 void Table::opened(uint64_t ino) {
   Locked locked(*this, ino);
-  if (locked) locked->open_count++, locked->was_open = true;
+  if (locked) locked->open_count++, locked->was_open = true, locked->named_in = 0;
+}
+
+uint64_t Table::on_its_way(uint64_t ino) {
+  Locked locked(*this, ino);
+  return locked ? locked->named_in : 0;
 }
 
 void Table::forget(uint64_t ino, uint64_t count) {
@@ -293,6 +298,7 @@ void Table::released(uint64_t ino) {
     Locked locked(*this, ino);
     if (!locked || locked->open_count == 0) return;
     Record& r = *locked;
+    r.named_in = 0;
     last = --r.open_count == 0;
     if (last) {
       if (r.overlay) {

@@ -134,6 +134,7 @@ struct Record {
   uint32_t explicit_mask = 0;
   int error = 0;
   uint64_t nlookup = 0, open_count = 0;
+  uint64_t named_in = 0;  // see Table::on_its_way
   Attr attr;
   // Bytes of holes in the base as it was told, less what was written over it since; the base goes
   // on with zeros behind base_size. At most those that there are: see blocks_of.
@@ -222,8 +223,12 @@ class Table : public std::enable_shared_from_this<Table> {
   Outcome drop(uint64_t ino);
 
   // The session's view of records. An entry reply registers or finds the record, counts one lookup
-  // (and one open) and returns the attributes that are to be told.
-  Attr register_entry(uint64_t ino, const Attr& told, bool counted, bool opened, uint64_t* blocks);
+  // (and one open) of `directory` and returns the attributes that are to be told; 0: no entry.
+  Attr register_entry(uint64_t ino, const Attr& told, uint64_t directory, bool opened,
+                      uint64_t* blocks);
+  // The directory of the last entry reply that told of the inode, 0 once the kernel has shown that
+  // it came: until then the kernel may not know the inode yet.
+  uint64_t on_its_way(uint64_t ino);
   void opened(uint64_t ino);
   void forget(uint64_t ino, uint64_t count);
   void released(uint64_t ino);

@@ -47,7 +47,10 @@ export class KernelTeller {
         log.warn({ vault, reason }, 'watchers of the mount are not told of changes from elsewhere')
       },
     })
-    view.onChanges((changes) => this.#tell(changes))
+    view.onChanges({
+      untell: () => session.untell(),
+      tell: (changes) => this.#tell(changes),
+    })
     if (readOnly) this.#noPokes = READ_ONLY
     else void this.#pokes.start()
   }
@@ -85,6 +88,7 @@ export class KernelTeller {
 
   /** Names of a directory changed, by the control API, and what they name. */
   changed(parent: Ino, names: readonly string[], inos: readonly Ino[]): void {
+    this.#session.untell()
     for (const name of names) {
       this.#session.invalidateEntry(parent, name)
       this.#pokes.entry(parent, name, undefined)

@@ -52,11 +52,18 @@ export interface Place {
   name: Name
 }
 
+/** Who tells the kernel. */
+export interface KernelEar {
+  /** Takes back what the kernel's side was told ahead; then is asked what it knows. */
+  untell(): void
+  tell(changes: KernelChanges): void
+}
+
 export class MountView implements ViewChanges {
   #names: NameView | undefined
   #files: Files | undefined
   #tree: LiveTree | undefined
-  #tell: ((changes: KernelChanges) => void) | undefined
+  #ear: KernelEar | undefined
   #hearArrival: (arrival: Arrival) => void = () => undefined
   #mayWrite = true
   #hearMayWrite: (mayWrite: boolean) => void = () => undefined
@@ -68,8 +75,8 @@ export class MountView implements ViewChanges {
   }
 
   /** Who tells the kernel, from now on; undefined: nobody, it is gone. */
-  onChanges(tell: ((changes: KernelChanges) => void) | undefined): void {
-    this.#tell = tell
+  onChanges(ear: KernelEar | undefined): void {
+    this.#ear = ear
   }
 
   /** Who hears whether this device may change anything; told at once, and when it changes. */
@@ -177,7 +184,7 @@ export class MountView implements ViewChanges {
   // ---- gathering
 
   #note(parent: Ino, name: Name, was: WasShown | undefined): void {
-    if (this.#tell === undefined) return
+    if (this.#ear === undefined) return
     const key = `${parent}/${name}`
     if (!this.#entries.has(key)) this.#entries.set(key, { parent, name, was })
     this.#touch(parent, { content: false, touched: false })
@@ -185,7 +192,7 @@ export class MountView implements ViewChanges {
   }
 
   #touch(ino: number, how: { content: boolean; touched: boolean }): void {
-    if (this.#tell === undefined) return
+    if (this.#ear === undefined) return
     if (this.#inodes.size === 0) queueMicrotask(() => this.#flush())
     const known = this.#inodes.get(ino)
     if (known === undefined) {
@@ -198,14 +205,16 @@ export class MountView implements ViewChanges {
 
   #flush(): void {
     const files = this.#files
-    const tell = this.#tell
+    const ear = this.#ear
     const all = { entries: [...this.#entries.values()], inodes: [...this.#inodes.values()] }
     this.#entries = new Map()
     this.#inodes = new Map()
-    if (files === undefined || tell === undefined) return
+    if (files === undefined || ear === undefined) return
+    // what is answered by it until now is known, and so told like all that is
+    ear.untell()
     // a name that is watched through its file alone is in a directory that may be forgotten
     const inodes = all.inodes.filter(({ ino, touched }) => touched || files.isKnown(ino))
     for (const { ino } of inodes) files.changedElsewhere(ino)
-    tell({ entries: all.entries.filter(({ parent }) => files.isKnown(parent)), inodes })
+    ear.tell({ entries: all.entries.filter(({ parent }) => files.isKnown(parent)), inodes })
   }
 }

@@ -1,9 +1,9 @@
 // Reading directories. There is no state per open directory: a cookie is the tree's own number of
 // an entry, ascending and never reused, so that a listing continues correctly whatever changed.
 
-import { KIND_DIRECTORY } from '../ops/types.ts'
+import { KIND_DIRECTORY, KIND_FILE, type Name } from '../ops/types.ts'
 import type { FsContext } from './context.ts'
-import type { DirItem, DirItemPlus, Ino } from './types.ts'
+import type { DirItem, DirItemPlus, Entry, Ino } from './types.ts'
 
 const COOKIE_SELF = 1
 const COOKIE_PARENT = 2
@@ -51,6 +51,21 @@ export class Directories {
       items.push({ ...entry, generation: node.generation, attr: fs.attrs(node) })
     }
     return items
+  }
+
+  /** What may be told of entries before anybody asks for them, at most `max` behind the cookie;
+   *  undefined for a node whose attributes are more than what the tree has. */
+  ahead(ino: Ino, after: number, max: number): { item: DirItem; entry: Entry | undefined }[] {
+    const { files, tree } = this.#fs
+    return tree.listNodes(ino, Math.max(after, COOKIE_PARENT), max).map(({ entry: item, node }) => {
+      const isPlain = node.kind !== KIND_FILE || files.isAtRest(node)
+      return { item, entry: isPlain ? node : undefined }
+    })
+  }
+
+  /** Where an entry stands among the others; 0: there is no such name. */
+  cookieOf(ino: Ino, name: string): number {
+    return this.#fs.tree.lookup(ino, name as Name)?.cookie ?? 0
   }
 }
 

@@ -135,6 +135,22 @@ export class FileSystem {
     return this.#directories.readdirplus(ino, after, max)
   }
 
+  /** Entries behind the cookie, to be told to the kernel's side ahead of their LOOKUP; without an
+   *  `entry`, the name alone may be told. */
+  ahead(ino: Ino, after: number, max: number): { item: DirItem; entry: Entry | undefined }[] {
+    return this.#directories.ahead(ino, after, max)
+  }
+
+  /** 0: there is no such name. */
+  cookieOf(ino: Ino, name: string): number {
+    return this.#directories.cookieOf(ino, name)
+  }
+
+  /** Entries of the directory, without '.' and '..'; 0 as well when it is none. */
+  entryCount(ino: Ino): number {
+    return this.#context.tree.node(ino)?.entryCount ?? 0
+  }
+
   // ---- content
 
   /** `killPrivileges`: a truncating open by someone without privilege clears setuid and setgid. */

@@ -224,13 +224,6 @@ const removexattr: Handler = (fs, request) => {
   return nothing
 }
 
-const opendir: Handler = (fs, request) => {
-  fs.opendir(ino(request))
-  return (writer) => writer.openOut(0)
-}
-
-const releasedir: Handler = () => nothing
-
 const readdir: Handler = (fs, request) => list(fs, request, false)
 const readdirplus: Handler = (fs, request) => list(fs, request, true)
 
@@ -244,30 +237,26 @@ function list(fs: FileSystem, request: RequestReader, plus: boolean): Reply {
   if (!plus) {
     const items = fs.readdir(node, after, most)
     return (writer) => {
-      for (const item of items) {
-        const type = direntType(item.kind)
-        const fits = writer.dirent(
-          limitBytes,
-          undefined,
-          false,
-          item.ino,
-          item.cookie,
-          type,
-          item.name,
-        )
-        if (!fits) return
+      let last = after
+      for (const { name, ino, cookie, kind } of items) {
+        const type = direntType(kind)
+        if (!writer.dirent(limitBytes, undefined, false, ino, cookie, type, name)) return
+        last = cookie
       }
+      if (items.length < most) writer.endCookie = last
     }
   }
   const items = fs.readdirplus(node, after, most)
   return (writer) => {
+    let last = after
     for (const item of items) {
       // '.' and '..' carry no entry: the kernel must not count a lookup for them.
       const entry = item.name === '.' || item.name === '..' ? undefined : item
       const type = (item.attr.mode & MODE_TYPE) >> DT_SHIFT
-      const fits = writer.dirent(limitBytes, entry, true, item.ino, item.cookie, type, item.name)
-      if (!fits) return
+      if (!writer.dirent(limitBytes, entry, true, item.ino, item.cookie, type, item.name)) return
+      last = item.cookie
     }
+    if (items.length < most) writer.endCookie = last
   }
 }
 
@@ -327,8 +316,6 @@ export const HANDLERS: ReadonlyMap<number, { name: string; handle: Handler }> = 
   [protocol.OP_GETXATTR, { name: 'getxattr', handle: getxattr }],
   [protocol.OP_LISTXATTR, { name: 'listxattr', handle: listxattr }],
   [protocol.OP_REMOVEXATTR, { name: 'removexattr', handle: removexattr }],
-  [protocol.OP_OPENDIR, { name: 'opendir', handle: opendir }],
-  [protocol.OP_RELEASEDIR, { name: 'releasedir', handle: releasedir }],
   [protocol.OP_READDIR, { name: 'readdir', handle: readdir }],
   [protocol.OP_READDIRPLUS, { name: 'readdirplus', handle: readdirplus }],
   [protocol.OP_FALLOCATE, { name: 'fallocate', handle: fallocate }],

@@ -37,6 +37,9 @@ export class ReplyWriter {
     this.#lifetimeSec = lifetimeSec
   }
 
+  /** The last cookie of a listing that the record that is open ends; 0: it does not. */
+  endCookie = 0
+
   get count(): number {
     return this.#count
   }
@@ -68,6 +71,7 @@ export class ReplyWriter {
 
   begin(uniqueLow: number, uniqueHigh: number, error = 0): void {
     this.#start = this.#used
+    this.endCookie = 0
     this.#reserve(RECORD_HEADER_BYTES)
     const at = this.#used
     const i = at >>> 2
@@ -92,6 +96,12 @@ export class ReplyWriter {
   /** Drops the record that is open. */
   abandon(): void {
     this.#used = this.#start
+  }
+
+  /** The payload of a single record that has ended; valid as packed(). */
+  payload(): Uint8Array {
+    assert(this.#count === 1, 'payload: not one record')
+    return this.#bytes.subarray(RECORD_HEADER_BYTES, this.#used)
   }
 
   /** Bytes of payload in the record that is open. */

@@ -74,6 +74,14 @@ export class RequestReader {
     return text
   }
 
+  /** As cstring(), and the cursor stays. */
+  peekCstring(): string {
+    const at = this.#at
+    const text = this.cstring()
+    this.#at = at
+    return text
+  }
+
   /** A view of the next `count` bytes; copy it to keep it. */
   view(count: number): Uint8Array {
     const at = this.#take(count)

@@ -12,7 +12,8 @@ import type { Session } from '../../native/session.d.ts'
 import { sessionAddon } from './addon.ts'
 import { HANDLERS, type Reply } from './handlers.ts'
 import type { NativeBuffers } from './native-buffers.ts'
-import { OP_RENAME, OP_RENAME2, OP_RMDIR, OP_UNLINK } from './protocol.ts'
+import { NameTeller } from './name-teller.ts'
+import { OP_LOOKUP, OP_RENAME, OP_RENAME2, OP_RMDIR, OP_UNLINK } from './protocol.ts'
 import { ReplyWriter } from './reply-writer.ts'
 import { RequestReader } from './request-reader.ts'
 
@@ -55,6 +56,7 @@ export class FuseSession {
   readonly #errors: ErrnoMapper
   readonly #reader: RequestReader
   readonly #writer: ReplyWriter
+  readonly #teller: NameTeller | undefined
   readonly #rows = new Uint32Array(REQUESTS_PER_TAKE * 2)
   readonly #events = new Float64Array(EVENTS_PER_TAKE * EVENT_COLUMNS)
   readonly #marks = new Map<number, () => void>()
@@ -86,6 +88,7 @@ export class FuseSession {
       lifetimeSec,
     })
     this.#reader = new RequestReader(this.#native.requests)
+    if (lifetimeSec > 0) this.#teller = new NameTeller(this.#fs, this.#native, lifetimeSec)
     options.buffers.onBlocksMoved = (ino) => this.invalidateAttributes(ino)
   }
 
@@ -103,6 +106,12 @@ export class FuseSession {
   }
 
   // ---- changes that did not come through the kernel; their records are up to date already
+
+  /** Nothing that the native session was told ahead is answered any more: before it is looked up of
+   *  which changes the kernel must be told. */
+  untell(): void {
+    if (!this.#closed) this.#native.untell()
+  }
 
   /** The content of a file that nobody has open, and its attributes, are others. */
   invalidateInode(ino: number): void {
@@ -147,6 +156,7 @@ export class FuseSession {
   /** For pokes (pokes.ts): the native side, and inos whose names are not to be remembered. */
   pokeGate(isYoung: (ino: number) => boolean): PokeGate {
     this.#writer.isYoung = isYoung
+    if (this.#teller !== undefined) this.#teller.isYoung = isYoung
     return this.#native
   }
 
@@ -174,6 +184,7 @@ export class FuseSession {
       }
       this.#send()
       if (count > 0) this.#native.release(count)
+      this.#teller?.tell()
     } while (count === REQUESTS_PER_TAKE)
   }
 
@@ -214,6 +225,7 @@ export class FuseSession {
       return
     }
     try {
+      if (opcode === OP_LOOKUP) this.#teller?.asked(nodeId, request)
       const reply = entry.handle(this.#fs, request)
       if (reply instanceof Promise) {
         this.#answerLater(reply, entry.name, nodeId, uniqueLow, uniqueHigh)
@@ -229,6 +241,8 @@ export class FuseSession {
     this.#writer.begin(low, high)
     try {
       reply(this.#writer)
+      const { endCookie } = this.#writer
+      if (endCookie > 0) this.#native.tellEnd(nodeId, endCookie)
       this.#writer.end()
     } catch (error) {
       this.#writer.abandon()

@@ -129,6 +129,12 @@ export class Files implements UnsealedContent, BufferEvents {
     this.#countHoles(ino, this.#content.open(content, sizeBytes))
   }
 
+  /** The tree has all there is to say of the node, holes included: it is neither open nor sealed
+   *  without being put. The buffers may still have a record of it. */
+  isAtRest({ ino, content, attr }: NodeInfo): boolean {
+    return !this.#files.has(ino) && !isSparse(content, attr.sizeBytes)
+  }
+
   #countHoles(ino: Ino, working: WorkingContent): void {
     this.#buffers.setBaseHoles(ino, this.#content.holeBytes(working), working.sizeBytes)
   }

@@ -14,6 +14,8 @@ const RENAME = 12
 const UNLINK = 10
 const MKDIR = 9
 const EVENT_NOTIFIED = 11
+const FOPEN_KEEP_CACHE = 2
+const STAT_HANDED = 2
 const NAME = Buffer.from('name')
 const NONE = new Uint8Array(0)
 
@@ -41,6 +43,10 @@ async function create(kernel: FakeKernel, name: string): Promise<number> {
   return attrAt(await kernel.ok(OP.create, 1, body.create(name)), 40).ino
 }
 
+const inodes = ({ notifications }: FakeKernel): typeof notifications => (
+  notifications.filter(({ code }) => code === INVAL_INODE)
+)
+
 const u64 = (value: number): Buffer => Buffer.from(BigUint64Array.of(BigInt(value)).buffer)
 const named = (...names: string[]): Buffer => Buffer.from(names.map((one) => `${one}\0`).join(''))
 
@@ -60,12 +66,64 @@ void t.test('an open file keeps its pages; a closed one is thrown away', async (
   const offsets = async (): Promise<bigint> => {
     kernel.notifications.length = 0
     fs.session.notify(1, ino, 0, 0)
-    await until('told', () => kernel.notifications.length === 1)
-    return kernel.notifications[0]!.payload.readBigInt64LE(8)
+    await until('told', () => inodes(kernel).length === 1)
+    return inodes(kernel)[0]!.payload.readBigInt64LE(8)
   }
   test.equal(await offsets(), -1n, 'attributes only')
   await kernel.ok(OP.release, ino, body.release())
   test.equal(await offsets(), 0n)
+})
+
+void t.test('whoever opens new content hears first that its size is another', async (test) => {
+  const { kernel, fs } = await pair(test)
+  const ino = await create(kernel, 'a')
+  await kernel.ok(OP.release, ino, body.release())
+  fs.ignored.add(OP.open)
+  const kept = Buffer.from([0, 0, 0, 0, 0, 0, 0, 0, FOPEN_KEEP_CACHE, 0, 0, 0, 0, 0, 0, 0])
+  let once = 0
+  for (let round = 1; round <= 100 && test.passing(); round++) {
+    const handed = fs.session.stats()[STAT_HANDED]!
+    const { unique, answer } = kernel.start(OP.open, ino, body.open(0))
+    await until('handed', () => fs.session.stats()[STAT_HANDED]! > handed)
+    kernel.notifications.length = 0
+    // whatever the queue is at, the file's turn comes later
+    for (let i = 0; i < 50; i++) fs.session.notify(2, 1, 0, 0, NAME)
+    fs.session.notify(1, ino, 0, 0)
+    fs.reply(unique, 0, kept)
+    const { payload } = await answer
+    const before = inodes(kernel).map((one) => one.payload.readBigInt64LE(8))
+    fs.session.notify(5, round, 0, 0)
+    await until('a mark', () => fs.events.some((row) => (
+      row[0] === EVENT_NOTIFIED && row[1] === round
+    )))
+    const all = inodes(kernel).map((one) => one.payload.readBigInt64LE(8))
+    await kernel.ok(OP.release, ino, body.release())
+    test.ok(before.length > 0)
+    if (!before.includes(0n)) test.equal(payload.readUInt32LE(8), 0, 'without its pages')
+    if (all.length === 1 && all[0] === -1n) once++
+  }
+  // readers would take no smaller size while they are told again; unless its turn had begun
+  test.ok(once > 0)
+})
+
+void t.test('an inode is not told of before it has arrived', async (test) => {
+  const { kernel, fs } = await pair(test)
+  const told = async (ino: number): Promise<[number, number][]> => {
+    kernel.notifications.length = 0
+    fs.session.notify(1, ino, -1, 0)
+    await until('told', () => inodes(kernel).length === 1)
+    return kernel.notifications.map(({ code, payload }) => (
+      [code, Number(payload.readBigUInt64LE(0))]
+    ))
+  }
+  const ino = await create(kernel, 'a')
+  test.same(await told(ino), [[INVAL_ENTRY, 1], [INVAL_INODE, ino]], 'the directory is waited for')
+  await kernel.ok(OP.release, ino, body.release())
+  test.same(await told(ino), [[INVAL_INODE, ino]], 'the kernel has spoken of it')
+  await kernel.ok(OP.lookup, 1, body.name('a'))
+  test.same(await told(ino), [[INVAL_ENTRY, 1], [INVAL_INODE, ino]])
+  await kernel.ok(OP.open, ino, body.open(0))
+  test.same(await told(ino), [[INVAL_INODE, ino]])
 })
 
 void t.test('when too much waits, everything is forgotten instead', async (test) => {
@@ -83,8 +141,7 @@ void t.test('when too much waits, everything is forgotten instead', async (test)
   await until('the inode', () => kernel.notifications.some(({ code }) => code === INVAL_INODE))
   const codes = kernel.notifications.map(({ code }) => code)
   test.equal(codes.filter((code) => code === INC_EPOCH).length, 1)
-  const inodes = kernel.notifications.filter(({ code }) => code === INVAL_INODE)
-  test.ok(inodes.some(({ payload }) => payload.readBigUInt64LE(0) === BigInt(ino)))
+  test.ok(inodes(kernel).some(({ payload }) => payload.readBigUInt64LE(0) === BigInt(ino)))
   test.ok(codes.length < 70_000, 'what was queued is not written')
 })
 

@@ -54,7 +54,8 @@ function ownReports(output: string): string[] {
   })
 }
 
-const TESTS = ['session', 'places'].map((name) => ['--import', 'tsx', `test/native/${name}.ts`])
+const NAMES = ['session', 'notify', 'told', 'places']
+const TESTS = NAMES.map((name) => ['--import', 'tsx', `test/native/${name}.ts`])
 
 // Two builds of the addon come before the tests.
 t.setTimeout(400_000)
