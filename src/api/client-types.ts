@@ -32,6 +32,8 @@ export interface VaultStatus {
   contentBytes?: number
   /** Written, not sealed yet: lost at a power cut unless fsynced. */
   dirtyBytes?: number
+  /** Stored on this device only, until content that they were written over comes from others. */
+  heldFiles?: number
   /** Sealed on disk: packs, journal, index. */
   storedBytes?: number
   /** What this device may do; none while the history that says so has not come. */

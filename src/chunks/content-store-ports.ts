@@ -11,6 +11,7 @@ export type {
   ReadPlan,
   Sealed,
   SealOptions,
+  Unfolded,
   Urgency,
   WorkingContent,
 } from '../vault/content.ts'

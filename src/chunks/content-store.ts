@@ -27,6 +27,7 @@ import type {
   ReadPlan,
   Sealed,
   SealOptions,
+  Unfolded,
   Urgency,
   WorkingContent,
 } from './content-store-ports.ts'
@@ -139,6 +140,14 @@ export class SealedContentStore implements ContentStore {
       // An edit came in between: what was stored serves the next round.
       if (working.version === version) return working.rebase(folded)
     }
+  }
+
+  unfolded(content: WorkingContent): Unfolded | undefined {
+    return own(content).unfolded
+  }
+
+  reopen(unfolded: Unfolded): WorkingContent {
+    return Working.reopen(unfolded)
   }
 
   async plan(

@@ -7,7 +7,7 @@
 // inline bytes. Inline bytes exist only while there is no other base and no edit before their end.
 
 import type { Content } from '../ops/types.ts'
-import type { WorkingContent } from './content-store-ports.ts'
+import type { Unfolded, WorkingContent } from './content-store-ports.ts'
 import { assert } from '../util/assert.ts'
 import { CHUNKER_FASTCDC } from './chunker.ts'
 import {
@@ -70,6 +70,27 @@ export class Working implements WorkingContent {
       this.#baseBytes = sizeBytes
     }
     if (this.#baseBytes < sizeBytes) this.#growByHole(this.#baseBytes, sizeBytes)
+  }
+
+  /** What `unfolded` was taken of. Where the base was cut and grew again, edits lie over it. */
+  static reopen({ root, depth, chunker, ...sizes }: Unfolded): Working {
+    const { baseBytes, sizeBytes, edits } = sizes
+    const working = new Working({ kind: 'tree', chunker, root, depth }, baseBytes)
+    working.resize(sizeBytes)
+    for (const { offset, extent } of edits) working.splice(offset, [extent])
+    working.#touch()
+    return working
+  }
+
+  /** The tree and what lies over it; undefined without a tree. */
+  get unfolded(): Unfolded | undefined {
+    if (this.#tree === undefined) return undefined
+    const { root, depth } = this.#tree
+    return {
+      root: rootRef(root), depth, chunker: this.chunker ?? CHUNKER_FASTCDC,
+      baseBytes: root.length, sizeBytes: this.#sizeBytes,
+      edits: [...this.#edits.items],
+    }
   }
 
   get sizeBytes(): number {

@@ -59,6 +59,11 @@ function vaultLines(vault: VaultStatus): string[] {
   }
   const dirtyBytes = vault.dirtyBytes ?? 0
   if (dirtyBytes > 0) lines.push(`         ${bytesText(dirtyBytes)} not stored yet`)
+  const held = vault.heldFiles ?? 0
+  if (held > 0) {
+    const files = countText(held, 'file')
+    lines.push(`         ${files} stored here only: overwritten in part, and the rest is elsewhere`)
+  }
   const conflicts = vault.conflicts ?? 0
   if (conflicts > 0) {
     lines.push(`         ${countText(conflicts, 'conflict')}: lattice conflicts`)

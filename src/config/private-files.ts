@@ -4,7 +4,7 @@
 import { randomUUID } from 'node:crypto'
 import { chmod, lstat, mkdir, open, rename, stat, unlink } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { LatticeError, fromSystemError } from '../util/errors.ts'
+import { LatticeError, errnoName, fromSystemError } from '../util/errors.ts'
 
 /**
  * Makes the directory with missing parents, mode 0700; one that exists is kept, but must belong to
@@ -52,6 +52,16 @@ export async function replaceFile(path: string, text: string | Uint8Array): Prom
   } catch (error) {
     await unlink(temporary).catch(() => undefined) // may be gone already; the error counts
     throw fromSystemError(error, `${path} cannot be written`)
+  }
+}
+
+/** Removes the file, durably, if it is there. */
+export async function removeFile(path: string): Promise<void> {
+  try {
+    await unlink(path)
+    await syncDirectory(dirname(path))
+  } catch (error) {
+    if (errnoName(error) !== 'ENOENT') throw fromSystemError(error, `${path} cannot be removed`)
   }
 }
 

@@ -22,6 +22,7 @@ export type KdfLabel =
   | 'lattice/0/local-pack'
   | 'lattice/0/local-invites'
   | 'lattice/0/local-pins'
+  | 'lattice/0/local-held'
   // From K_id
   | 'lattice/0/node-id'
   | 'lattice/0/manifest-split'

@@ -54,7 +54,8 @@ export class Copies {
   }
 
   isDone(state: CopiesState): boolean {
-    const isPublished = state.published >= state.batches
+    // what is held here has no content yet that others could have
+    const isPublished = state.published >= state.batches && this.#engine.files.heldFiles === 0
     if (this.#wanted === 0) return isPublished
     const isHeld = state.held >= state.bundles
     return isPublished && isHeld && state.acknowledged >= this.#wanted

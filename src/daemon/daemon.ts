@@ -99,7 +99,9 @@ export class Daemon implements Control {
 
   // ---- what is asked through the control API
 
+  /** Throws 'closed' when the daemon ends: what a client asks next would be cut off. */
   version(): Api.VersionInfo {
+    if (this.#shutdown !== undefined) throw new LatticeError('closed', 'the daemon is ending')
     return versionInfo()
   }
 

@@ -32,6 +32,7 @@ import type { Committer } from '../vault/committer.ts'
 import { EngineCore } from '../vault/engine-core.ts'
 import type { Announcing } from '../vault/engine-core.ts'
 import { Files } from '../vault/files.ts'
+import { HeldContents } from '../vault/held.ts'
 import { decodeResume, encodeResume, settledMarks } from '../vault/journal-replay.ts'
 import type { Resume } from '../vault/journal-replay.ts'
 import type { LiveTree } from '../vault/live-tree.ts'
@@ -43,6 +44,7 @@ import { settle } from '../vault/rebuild.ts'
 import type { NameMatching } from '../fs/name-keys.ts'
 import { SystemClock, SystemRandom } from './clock.ts'
 import { EngineKeys } from './engine-keys.ts'
+import { HeldFiles } from './held-files.ts'
 import { IndexHealth } from './index-health.ts'
 import { loggable } from './log.ts'
 import type { Log } from './log.ts'
@@ -234,7 +236,7 @@ async function openStored(options: EngineOptions, closers: Closer[]): Promise<St
     away: peers && {
       fetch: (bundles, urgency) => peers.fetch(bundles, urgency),
       announced: async (chunk) => {
-        if (peers.isWanted()) await notes.announced(chunk)
+        if (peers.isWanted()) await Promise.race([notes.announced(chunk), peers.alone()])
       },
     },
     syncReceived: peers && (() => peers.syncReceived()),
@@ -337,8 +339,15 @@ async function startLive(
     stored.health.note(error)
     options.log.error({ operation, ino, ...loggable(error) }, 'content cannot be stored or read')
   })
+  const { readOnly } = options
+  const held = readOnly ? undefined : new HeldContents({
+    store: await HeldFiles.open(state.path, options.vaultKeys),
+    tree, content, journal,
+    onTrouble: (error) => options.log.error(loggable(error), 'a content that is held'),
+  })
   const files = new Files({
     tree,
+    held,
     content,
     buffers,
     clock,
@@ -351,7 +360,7 @@ async function startLive(
   tree.setUnsealedContent(files)
   view.setFiles(files)
   closers.push(() => files.close())
-  const { readOnly } = options
+  await files.restoreHeld()
   const trouble = () => journal.trouble ?? committer.trouble
   const fileSystem = new FileSystem({
     tree: view.treeOf(core, options.names), files, buffers, clock, space, readOnly, trouble,

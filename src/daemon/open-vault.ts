@@ -99,7 +99,10 @@ export async function openStoredVault(
   log.info({ vault: entry.id, ...engine.report }, 'opened')
   sync?.serve(engine)
   const pins = sync && list && new PinKeeper({ engine, peers: sync, list, log })
-  sync?.onChange(() => pins?.peersChanged())
+  sync?.onChange(() => {
+    pins?.peersChanged()
+    engine.files.retryHeld()
+  })
   return new OpenVault(engine, sync, options.names ?? 'bytes', pins)
 }
 
@@ -121,6 +124,7 @@ export interface Counts {
   directories: number
   contentBytes: number
   dirtyBytes: number
+  heldFiles: number
   conflicts: number
 }
 
@@ -171,9 +175,9 @@ export class OpenVault {
   }
 
   counts(): Counts {
-    const { tree, buffers } = this.engine
+    const { tree, buffers, files: { heldFiles } } = this.engine
     const { dirtyBytes } = buffers.totals()
-    return { ...tree.counts(), dirtyBytes, conflicts: tree.conflictCount }
+    return { ...tree.counts(), dirtyBytes, heldFiles, conflicts: tree.conflictCount }
   }
 
   /** This device among the others, as far as the history has come. */

@@ -14,6 +14,9 @@ export interface Peers {
   scout(stretch: PackStretch): Promise<FoundBundle[]>
   /** One of the bundles, whichever comes first: stored and adopted when it resolves. */
   fetch(bundles: readonly AwayBundle[], urgency: Urgency): Promise<void>
+  /** Resolves when nobody has been connected for a moment and nobody is expected, or somebody has
+   *  been all the while. */
+  alone(): Promise<void>
   /** Own bundles that were announced are in the content log when it resolves. */
   publishContent(): Promise<void>
   /** What was adopted is durable when it resolves. */

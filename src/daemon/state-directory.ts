@@ -2,7 +2,7 @@
 //
 //   format     "lattice state 0 <vault id, 32 hex digits>\n"
 //   lock       held by the process that has the vault open (vault/lock.ts)
-//   journal/   packs/   index/   logs/
+//   journal/   packs/   index/   logs/   held/
 //
 // A directory without a readable format file is refused, never filled anew: what is missing there
 // would look like an empty vault.

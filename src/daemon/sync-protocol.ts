@@ -56,6 +56,8 @@ export interface NetworkStatus {
   /** Where this device listens. */
   addresses: HostPort[]
   isPaused: boolean
+  /** Whether devices may appear within seconds. */
+  isExpecting: boolean
   peers: PeerStatus[]
   /** How many batches of this device each of them has applied and made durable. */
   acknowledged: { device: AuthorId; length: number }[]

@@ -65,9 +65,9 @@ const handlers: Handlers<WorkerTable> = {
   },
   status: async () => {
     const { network } = await parts
-    const { addresses, isPaused } = network
+    const { addresses, isPaused, isExpecting } = network
     const told = [...acknowledged].map(([device, length]) => ({ device, length }))
-    return { addresses, isPaused, peers: network.peers(), acknowledged: told }
+    return { addresses, isPaused, isExpecting, peers: network.peers(), acknowledged: told }
   },
   door: async (message) => (await parts).doors.handle(message),
   pause: async (isPaused) => {

@@ -4,7 +4,7 @@
 //
 // Invariants: nothing at mount waits for it; when it is closed everything received is durable.
 
-import { setImmediate as pause } from 'node:timers/promises'
+import { setImmediate as pause, setTimeout as delay } from 'node:timers/promises'
 import { MessageChannel } from 'node:worker_threads'
 import type { MessagePort, Worker } from 'node:worker_threads'
 import type { AwayBundle } from '../chunks/chunk-index-port.ts'
@@ -37,6 +37,9 @@ import type { Handlers } from './worker-calls.ts'
 
 /** A reader waits so long for content that others hold. */
 const FETCH_TIMEOUT_MS = 15_000
+/** How often, and for how long, whoever waits for others looks whether there are any. */
+const LOOK_MS = 1000
+const LOOKS_MAX = 15
 const RESTART_MS = 5000
 const RESTART_MAX_MS = 300_000
 /** How soon others hear what of theirs is applied and durable here. */
@@ -132,6 +135,15 @@ export class VaultSync implements Peers {
     }
     const question = { bundles, priority: urgency, timeoutMs: FETCH_TIMEOUT_MS }
     await this.#calls.ask('fetch', question)
+  }
+
+  async alone(): Promise<void> {
+    for (let looks = 0, alone = 0; looks < LOOKS_MAX && alone < 2; looks++) {
+      await delay(LOOK_MS, undefined, { ref: false })
+      const status = await this.status().catch(() => undefined)
+      const isAlone = status === undefined || (status.peers.length === 0 && !status.isExpecting)
+      alone = isAlone ? alone + 1 : 0
+    }
   }
 
   async publishContent(): Promise<void> {

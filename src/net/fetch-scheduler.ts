@@ -7,7 +7,8 @@
 //                  may are asked first whether they do, many ids at once
 //   another peer   after "not there", wrong bytes, or the end of the connection
 //   nobody         the job is set aside until a peer comes or says something new, for appearMs at
-//                  most unless connections are being made
+//                  most unless connections are being made; a reader who asks again soon after
+//                  that fails at once, until a peer comes
 //
 // Bounds: jobs, bytes under way over all peers (what is being stored included), and those of each
 // connection (bundle-requests.ts).
@@ -65,6 +66,10 @@ const FAIR_EVERY = 8
 const TICK_MS = 100
 const BUSY_PAUSE_MS = 1000
 const BAD_MAX = 4096
+/** So long a reader who waited in vain is not made to wait again; bounds that memory, too. */
+const MISSED_MS = 5000
+const MISSED_MAX = 4096
+const MISSED_RANK_MAX = FETCH_PRIORITIES.indexOf('ahead')
 
 export class FetchScheduler implements Fetcher {
   readonly #options: SchedulerOptions
@@ -72,6 +77,8 @@ export class FetchScheduler implements Fetcher {
   readonly #peers = new Set<FetchPeer>()
   /** Bundles whose content the sink found bad. */
   readonly #bad = new Set<BundleId>()
+  /** Bundles that readers waited for in vain, and until when that counts. */
+  readonly #missed = new Map<BundleId, number>()
   readonly #maxBytes: number
   readonly #maxJobs: number
   #inFlightBytes = 0
@@ -96,10 +103,10 @@ export class FetchScheduler implements Fetcher {
   fetch(
     id: BundleId, sizeBytes: number, priority: FetchPriority, options: FetchOptions,
   ): Promise<void> {
-    const refusal = this.#refusal(id, sizeBytes, options.signal)
+    const rank = FETCH_PRIORITIES.indexOf(priority)
+    const refusal = this.#refusal(id, sizeBytes, options.signal) ?? this.#missedOf(id, rank)
     if (refusal !== undefined) return Promise.reject(refusal)
     const nowMs = this.#options.nowMs()
-    const rank = FETCH_PRIORITIES.indexOf(priority)
     const job = this.#queue.get(id) ?? this.#queue.add(id, sizeBytes, rank, nowMs)
     const { signal, timeoutMs } = options
     return new Promise<void>((resolve, reject) => {
@@ -118,6 +125,7 @@ export class FetchScheduler implements Fetcher {
 
   addPeer(peer: FetchPeer): void {
     this.#peers.add(peer)
+    this.#missed.clear()
     this.#queue.reconsider()
     this.#pumpSoon()
   }
@@ -157,6 +165,26 @@ export class FetchScheduler implements Fetcher {
       return new LatticeError('busy', 'too many bundles are waited for')
     }
     return undefined
+  }
+
+  /** Why a reader need not wait: others have just waited in vain, and nobody has come since. */
+  #missedOf(id: BundleId, rank: number): LatticeError | undefined {
+    if (rank > MISSED_RANK_MAX || this.#queue.get(id)?.state === 'storing') return undefined
+    const untilMs = this.#missed.get(id)
+    if (untilMs === undefined) return undefined
+    if (untilMs > this.#options.nowMs()) return nobodyHas()
+    this.#missed.delete(id)
+    return undefined
+  }
+
+  #miss(id: BundleId, nowMs: number): void {
+    this.#missed.delete(id)
+    this.#missed.set(id, nowMs + MISSED_MS)
+    if (this.#missed.size <= MISSED_MAX) return
+    for (const oldest of this.#missed.keys()) {
+      this.#missed.delete(oldest)
+      return
+    }
   }
 
   #rerank(job: Job): void {
@@ -275,6 +303,7 @@ export class FetchScheduler implements Fetcher {
       this.#options.onBadBytes(peer)
       throw new LatticeError('unauthentic', 'a peer sent other bytes')
     }
+    this.#missed.delete(job.id)
     peer.holdings.learn(job.id, true)
     this.#queue.move(job, 'storing', this.#options.nowMs())
     try {
@@ -355,6 +384,7 @@ export class FetchScheduler implements Fetcher {
         const progressMs = isQueued ? this.#progressMs : job.progressMs
         const quietMs = nowMs - Math.max(caller.sinceMs, progressMs)
         if (!isHopeless && quietMs < caller.timeoutMs) continue
+        if (!job.isWrongSize) this.#miss(job.id, nowMs)
         this.#dismiss(job, caller, notAvailable(job, isHopeless))
       }
     }
@@ -367,7 +397,10 @@ function notAvailable(job: Job, isHopeless: boolean): LatticeError {
   if (job.isWrongSize) {
     return new LatticeError('corrupt', 'the bundle has another size than its author says')
   }
-  const why = isHopeless ? 'no device that is connected has it' : 'it did not come in time'
+  return nobodyHas(isHopeless ? 'no device that is connected has it' : 'it did not come in time')
+}
+
+function nobodyHas(why = 'nobody could send it a moment ago'): LatticeError {
   return new LatticeError('not-available', `content is not here, and ${why}`, {
     hint: 'lattice status says which devices are connected',
   })

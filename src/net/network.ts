@@ -168,7 +168,7 @@ export class Network {
       log,
       nowMs: () => performance.now(),
       buffers: this.#buffers,
-      isExpecting: () => this.#isExpecting(),
+      isExpecting: () => this.isExpecting,
       onBadBytes: (peer) => this.#onBadBytes(peer.device),
       appearMs: options.appearMs,
     })
@@ -359,7 +359,8 @@ export class Network {
     }
   }
 
-  #isExpecting(): boolean {
+  /** Whether peers may appear within seconds. */
+  get isExpecting(): boolean {
     if (this.#isPaused) return false
     if (this.#connector.dialling > 0 && this.#sessions.size === 0) return true
     const isStarting = performance.now() < this.#expectingUntilMs

@@ -15,6 +15,11 @@ import type { Entry, LinkRecord, NodeRecord } from './records.ts'
 import type { Store } from './store.ts'
 import { Touched } from './touched.ts'
 
+export interface GivenTime {
+  sec: number
+  nsec: number
+}
+
 /** What a name showed. */
 export interface WasShown {
   ino: number
@@ -95,6 +100,9 @@ export class FoldPass {
   /** What inodes were that are open here, before others' ops changed them: copies. */
   readonly before = new Map<number, NodeRecord>()
   readonly #made = new Map<NodeId, NodeRecord>()
+  /** Directories that others' ops gave a time: that time, or undefined when names in it changed
+   *  after it. The view, which is settled once, moves their times in no such order. */
+  readonly #given = new Map<NodeRecord, GivenTime | undefined>()
 
   constructor(store: Store, ids: Ids | undefined, context: FoldContext) {
     this.store = store
@@ -113,6 +121,7 @@ export class FoldPass {
     this.touched.clear()
     if (this.before.size > 0) this.before.clear()
     if (this.#made.size > 0) this.#made.clear()
+    if (this.#given.size > 0) this.#given.clear()
   }
 
   find(node: NodeId): NodeRecord | undefined {
@@ -175,6 +184,29 @@ export class FoldPass {
   setLink(record: NodeRecord, at: number, link: LinkRecord): void {
     if (record.links.length === 1) record.links = [link]
     else record.links = record.links.map((one, i) => (i === at ? link : one))
+  }
+
+  /** An op gave the directory this time, as that of its last change. */
+  timeGiven(directory: NodeRecord, time: GivenTime): void {
+    if (this.isRemote) this.#given.set(directory, time)
+  }
+
+  /** An op changes a name in the directory. */
+  namesChange(node: NodeId): void {
+    if (this.#given.size === 0) return
+    const directory = this.find(node)
+    if (directory !== undefined && this.#given.has(directory)) {
+      this.#given.set(directory, undefined)
+    }
+  }
+
+  /** After the view: times are as if its changes had come in the order of the ops. */
+  settleTimes(): void {
+    for (const [found, time] of this.#given) {
+      const directory = this.edit(found)
+      if (time === undefined) this.changeTimes(directory)
+      else Object.assign(directory, { mtimeSec: time.sec, mtimeNsec: time.nsec })
+    }
   }
 
   /** Moves mtime and ctime of a directory whose entries change. */

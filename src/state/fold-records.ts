@@ -4,7 +4,7 @@
 
 import { compareRefs, sameRef } from '../ops/order.ts'
 import type { LinkId, Name, NodeId, Op, OpRef } from '../ops/types.ts'
-import { KIND_DIRECTORY, KIND_FILE } from '../ops/types.ts'
+import { ATTR_KEY_MTIME, KIND_DIRECTORY, KIND_FILE } from '../ops/types.ts'
 import { FoldDirectories } from './fold-directories.ts'
 import { indexOfLink, linkOf } from './fold-pass.ts'
 import type { FoldPass } from './fold-pass.ts'
@@ -52,7 +52,10 @@ export class FoldRecords {
       this.#defer(record, op, ref)
       return record
     }
-    if (this.#pass.isRemote && record.kind === KIND_FILE) this.#noteWinner(record)
+    if (this.#pass.isRemote) {
+      if (record.kind === KIND_FILE) this.#noteWinner(record)
+      this.#noteNames(record, op)
+    }
     this.#step(record, op, ref)
     return record
   }
@@ -145,7 +148,7 @@ export class FoldRecords {
       case 'put':
         return this.#put(record, op, ref)
       case 'attr':
-        return applyAttr(record, op.change, ref, op.prev)
+        return this.#change(record, op, ref)
       case 'tag':
         return applyTag(record, op, ref)
     }
@@ -162,6 +165,20 @@ export class FoldRecords {
     this.#claim(record, 0, op, ref, NO_REFS)
     const births = [...link.births, ref]
     this.#pass.setLink(record, 0, { ...linkOf(record, 0), births })
+  }
+
+  #change(record: NodeRecord, op: Op & { kind: 'attr' }, ref: OpRef): void {
+    const { change } = op
+    applyAttr(record, change, ref, op.prev)
+    if (record.kind !== KIND_DIRECTORY || change.key !== ATTR_KEY_MTIME) return
+    if (record.mtimeRef === ref) this.#pass.timeGiven(record, change)
+  }
+
+  /** Directories in which the op changes a name. */
+  #noteNames(record: NodeRecord, op: TreeOp): void {
+    if ('parent' in op) this.#pass.namesChange(op.parent)
+    if (op.kind !== 'mv' && op.kind !== 'rm') return
+    this.#pass.namesChange(linkOf(record, indexOfLink(record, op.link)).parent)
   }
 
   #move(record: NodeRecord, op: Op & { kind: 'mv' }, ref: OpRef): void {

@@ -137,6 +137,7 @@ export class Fold {
   #finish(): void {
     this.#records.rebuild()
     this.#view.settle()
+    this.#pass.settleTimes()
     if (!this.#pass.isRemote) return
     for (const [record, was] of this.#records.winners) this.#replaceContent(record, was)
     const { changes } = this.#pass.context

@@ -4,7 +4,8 @@
 import type { FrozenJob, ReadPiece } from './buffers.ts'
 import type { AwayBundle } from '../chunks/chunk-index-port.ts'
 import { isSparseRoot } from '../chunks/manifest.ts'
-import type { ChunkId, Content } from '../ops/types.ts'
+import type { Placed } from '../chunks/manifest.ts'
+import type { ChunkId, ChunkRef, Content } from '../ops/types.ts'
 
 /**
  * The content of one open file while it changes: a committed manifest plus edits, lazily loaded.
@@ -31,6 +32,18 @@ export interface SealOptions {
 export interface Sealed {
   /** Bytes of the job below this offset are sealed, and the working content names them. */
   sealedEnd: number
+}
+
+/** A working content over a tree, as it is before its edits are folded in: what describe() would
+ *  make of it when the tree's nodes are at hand. */
+export interface Unfolded {
+  root: ChunkRef
+  depth: number
+  chunker: number
+  /** Of the tree's content, which counts below `sizeBytes` where no edit is. */
+  baseBytes: number
+  sizeBytes: number
+  edits: readonly Placed[]
 }
 
 /** How much a part of a content that others hold is wanted: a reader waits, one will soon, it is
@@ -66,6 +79,10 @@ export interface ContentStore {
   /** The Content that describes the working content now: inline, refs, or a tree whose new nodes
    *  are sealed first. */
   describe(working: WorkingContent): Promise<Content>
+  /** Undefined when it does not lie over a tree: then it can be described without anything else. */
+  unfolded(working: WorkingContent): Unfolded | undefined
+  /** The working content that unfolded() was asked of. */
+  reopen(unfolded: Unfolded): WorkingContent
   /** Where the bytes of [offset, offset + length) come from; pieces ascend and cover the range, cut
    *  at the size. Pins the packs that it names until `release` is called. What is not on this
    *  device is asked of others. Throws 'damaged-pack', 'damaged-index', 'chunk-missing' when a

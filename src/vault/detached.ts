@@ -9,7 +9,7 @@
 import type { AttrChange, Content, NodeId, Op, OpRef } from '../ops/types.ts'
 import { KIND_DIRECTORY } from '../ops/types.ts'
 import type { Facts } from '../state/facts.ts'
-import type { NodeRecord } from '../state/records.ts'
+import { NodeRecord } from '../state/records.ts'
 import { applyAttr } from '../state/registers.ts'
 import type { Attr } from './buffers.ts'
 import { writerBase } from './tree-records.ts'
@@ -27,6 +27,8 @@ export interface Detached extends LocalInode {
   node: NodeId
   /** The heads that its writer has seen. */
   base: readonly OpRef[]
+  /** Restored after a restart, which its put may have come before. */
+  readonly isResumed?: boolean
 }
 
 /** What an inode would be without a name, as of this moment: a copy. */
@@ -47,6 +49,16 @@ export function detachedFrom(record: NodeRecord, parent: number): LocalInode {
 function detachedFile(record: NodeRecord, parent: number): Detached {
   const node = record.virtualOf === '' ? record.node : record.virtualOf
   return { record: withoutName(record), parent, kind: 'detached', node, base: writerBase(record) }
+}
+
+/** An inode for a content whose node has moved on since it was written (held.ts). */
+export function resumedFile(
+  ino: number, parent: number, of: NodeRecord, base: readonly OpRef[],
+): Detached {
+  const record = new NodeRecord(ino, of.node, of.kind)
+  const { mode, uid, gid } = of
+  Object.assign(record, { mode, uid, gid })
+  return { record, parent, kind: 'detached', node: of.node, base, isResumed: true }
 }
 
 export function isDetached(local: LocalInode): local is Detached {

@@ -7,6 +7,8 @@
 // been dropped again before the fetch has ended, so that a reader asks for it in between:
 // `file.late` is looked at again.
 // Sequential readers get growing windows ahead. At most FETCHES_MAX run at once; the rest queue.
+// One whose plan waits for others does not count meanwhile, so that they hold up nobody who reads
+// what is here: at most WAITS_MAX of them.
 // What others have to send is brought further ahead than that (away-ahead.ts).
 // Used by Files alone.
 
@@ -18,6 +20,7 @@ import type { OpenFile } from './open-file.ts'
 import { PlaceTeller, type TellerPorts } from './place-teller.ts'
 
 const FETCHES_MAX = 8
+const WAITS_MAX = 256
 const FETCH_BYTES = 1024 * 1024
 /** What a reader asks for at once is not tried in parts. */
 const FAIL_BYTES_MAX = 128 * 1024
@@ -48,6 +51,8 @@ export class FileReader {
   readonly #ahead: AwayAhead
   #queue: (() => Promise<void>)[] = []
   #fetches = 0
+  /** Of plans. */
+  #waits = 0
 
   constructor(ports: ReaderPorts, idle: (file: OpenFile) => void) {
     this.#ports = ports
@@ -211,7 +216,7 @@ export class FileReader {
     let plan = content.planNow(working, range.begin, length)
     if (plan === undefined) {
       file.isAway = true
-      plan = await content.plan(working, range.begin, length, urgency)
+      plan = await this.#waitApart(content.plan(working, range.begin, length, urgency))
     }
     if (plan.pieces.length === 0 && epoch === buffers.baseEpoch(ino)) {
       plan.release()
@@ -219,6 +224,19 @@ export class FileReader {
       throw new LatticeError('corrupt', 'content ends before the file does', { details: { ino } })
     }
     return this.#run(ino, epoch, plan)
+  }
+
+  /** Others may begin while this one waits, if there is room. */
+  async #waitApart(plan: Promise<ReadPlan>): Promise<ReadPlan> {
+    if (this.#waits >= WAITS_MAX) return plan
+    this.#waits++
+    this.#ended()
+    try {
+      return await plan
+    } finally {
+      this.#waits--
+      this.#fetches++
+    }
   }
 
   /** Fetches what the plan says. */

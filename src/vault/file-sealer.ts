@@ -9,13 +9,16 @@
 //
 // A pass = freeze, seal, settle, describe, put, under the file's lock. One that fails leaves all
 // of it dirty: whoever waits gets the error, otherwise the next FLUSH or FSYNC does, once; the
-// pass is retried with growing delay. While the disk is full writers get the error instead of
-// waiting. Used by Files alone.
+// pass is retried with growing delay. One that cannot describe the content, since a part of its
+// manifest is elsewhere, ends well when what is sealed is held (held.ts), and is retried, too.
+// While the disk is full writers get the error instead of waiting. Used by Files alone.
 
 import { LatticeError, isLatticeError } from '../util/errors.ts'
 import { assert } from '../util/assert.ts'
 import { ATTR_MTIME, type Attr, type FileBuffers, type FrozenJob, type Ino } from './buffers.ts'
 import type { ContentStore } from './content.ts'
+import type { HeldContents } from './held.ts'
+import type { Content } from '../ops/types.ts'
 import type { Clock, JournalPort, Timer } from './ports.ts'
 import type { Tree } from './tree.ts'
 import { SEAL_FINAL, SEAL_NONE, SEAL_PARTIAL, SEAL_URGENT } from './open-file.ts'
@@ -37,6 +40,8 @@ const SLICE_FILES = 32
 const SLICE_MS = 1
 const RETRY_MIN_MS = 1000
 const RETRY_MAX_MS = 30_000
+/** When nobody comes who would make it sooner. */
+const HELD_RETRY_MS = 30_000
 /** Below this a partial pass could leave everything for later: chunks are at most half as long. */
 const PARTIAL_MIN_BYTES = 1024 * 1024
 
@@ -53,6 +58,7 @@ export interface SealerPorts {
   refuseWrites: ((errno: number) => void) | undefined
   /** Whether other devices are to see changes at once. */
   isShared?: (() => boolean) | undefined
+  held?: HeldContents | undefined
 }
 
 export class FileSealer {
@@ -222,7 +228,8 @@ export class FileSealer {
   #tick(): void {
     const now = this.#ports.clock.nowMs()
     for (const file of this.#dirty.values()) {
-      if (now - (file.dirtySinceMs ?? now) < DIRTY_AGE_MS && file.failures === 0) break
+      const isYoung = now - (file.dirtySinceMs ?? now) < DIRTY_AGE_MS
+      if (isYoung && file.failures === 0 && !file.isHeld) break
       // a stream's passes may follow each other without a pause: the one that runs is told
       if (file.queued || now < file.retryAtMs) continue
       if (this.#mayPut(file)) this.request(file, SEAL_FINAL)
@@ -317,15 +324,23 @@ export class FileSealer {
   }
 
   async #put(file: OpenFile): Promise<void> {
-    const { tree, content } = this.#ports
+    const { tree, content, held } = this.#ports
     if (!this.#mayPut(file) || this.#isOutrun(file)) return
     if (file.unput) {
-      const described = await content.describe(file.working)
+      let described: Content
+      try {
+        described = await content.describe(file.working)
+      } catch (error) {
+        if (await this.#hold(file, error)) return
+        throw error
+      }
+      file.isHeld = false
       this.#tellHoles(file)
       file.owed = true
       if (!this.#mayPut(file) || this.#isOutrun(file)) return
       tree.put(file.ino, described, { ...this.#times(file), sizeBytes: file.working.sizeBytes })
       file.owed = file.promised = false
+      held?.release(file)
       return
     }
     const node = tree.node(file.ino)
@@ -334,6 +349,25 @@ export class FileSealer {
     const { mtimeSec, mtimeNsec } = node.attr
     if (mtimeSec === attr.mtimeSec && mtimeNsec === attr.mtimeNsec) return
     tree.setAttrs(file.ino, ATTR_MTIME, attr)
+  }
+
+  /** True when what is sealed of the file survives a crash, although it cannot be described: only
+   *  the put is owed. Not while a rename waits for the put, and the queue for the rename: keeping
+   *  would wait for the queue. What was kept before that stays. */
+  async #hold(file: OpenFile, error: unknown): Promise<boolean> {
+    const { held, clock } = this.#ports
+    if (held === undefined || file.promised || !isElsewhere(error)) return false
+    if (!(await held.keep(file, { ...this.#times(file), sizeBytes: file.working.sizeBytes }))) {
+      return false
+    }
+    file.isHeld = true
+    file.retryAtMs = clock.nowMs() + HELD_RETRY_MS
+    return true
+  }
+
+  /** Others came, or know more: what waits for their content may go on. */
+  retryHeld(): void {
+    for (const file of this.#dirty.values()) if (file.isHeld) file.retryAtMs = 0
   }
 
   /** What is not known of a tree that was opened stays unknown until it is described. */
@@ -360,13 +394,13 @@ export class FileSealer {
       this.forget(file)
       return
     }
-    if (whole && file.failures === 0) this.forget(file)
+    if (whole && file.failures === 0 && !file.isHeld) this.forget(file)
     this.markDirty(file)
   }
 
   #succeeded(file: OpenFile): void {
     file.failures = 0
-    file.retryAtMs = 0
+    if (!file.isHeld) file.retryAtMs = 0
     if (!this.#refusing) return
     this.#refusing = false
     this.#ports.refuseWrites?.(0)
@@ -384,6 +418,10 @@ export class FileSealer {
     this.#refusing = true
     this.#ports.refuseWrites?.(number)
   }
+}
+
+function isElsewhere(error: unknown): boolean {
+  return isLatticeError(error, 'not-available') || isLatticeError(error, 'chunk-missing')
 }
 
 function endOf(job: FrozenJob): number {

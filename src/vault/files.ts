@@ -14,6 +14,7 @@ import type { ContentStore, WorkingContent } from './content.ts'
 import type { Clock, JournalPort, Timer } from './ports.ts'
 import type { NodeInfo, Tree, UnsealedContent } from './tree.ts'
 import { FileReader } from './file-reader.ts'
+import type { HeldContents } from './held.ts'
 import { FileSealer } from './file-sealer.ts'
 import { OpenFile, SEAL_FINAL, SEAL_PARTIAL, SEAL_URGENT } from './open-file.ts'
 import { Orphans } from './orphans.ts'
@@ -39,6 +40,8 @@ export interface FilesOptions {
   refuseWrites?: ((errno: number) => void) | undefined
   /** Whether other devices are to see changes at once. */
   isShared?: (() => boolean) | undefined
+  /** Keeps what cannot be put yet; none: it stays in RAM, and whoever wants it durable is told. */
+  held?: HeldContents | undefined
 }
 
 export class Files implements UnsealedContent, BufferEvents {
@@ -54,6 +57,7 @@ export class Files implements UnsealedContent, BufferEvents {
   #withData = new Set<Ino>()
   #withDataMax = WITH_DATA_COUNT
   readonly #toErrno: FilesOptions['toErrno']
+  readonly #held: HeldContents | undefined
 
   /** Becomes the listener of `buffers`. */
   constructor(options: FilesOptions) {
@@ -62,6 +66,7 @@ export class Files implements UnsealedContent, BufferEvents {
     this.#buffers = options.buffers
     this.#clock = options.clock
     this.#toErrno = options.toErrno
+    this.#held = options.held
     const { spaceBytes, refuseWrites, journal } = options
     const idle = (file: OpenFile): void => this.#maybeClose(file)
     const mayPut = (file: OpenFile): boolean => this.#mayPut(file)
@@ -74,6 +79,31 @@ export class Files implements UnsealedContent, BufferEvents {
 
   get openFiles(): number {
     return this.#files.size
+  }
+
+  /** Files whose last content is on this disk only, and waits for content of others. */
+  get heldFiles(): number {
+    return this.#held?.count ?? 0
+  }
+
+  // ---- content that waits for others (held.ts)
+
+  /** Takes up what was held at the last end. Once, before anybody uses the files. */
+  async restoreHeld(): Promise<void> {
+    await this.#held?.restore(({ ino, isDetached }, working, attr) => {
+      if (this.#files.has(ino)) return undefined
+      const file = new OpenFile(ino, working, attr)
+      file.isHeld = true
+      this.#files.set(ino, file)
+      if (isDetached) this.orphans.addDetached(ino)
+      this.#sealer.markDirty(file)
+      return file
+    })
+  }
+
+  /** Others came, or know more. */
+  retryHeld(): void {
+    this.#sealer.retryHeld()
   }
 
   // ---- attributes
@@ -292,6 +322,7 @@ export class Files implements UnsealedContent, BufferEvents {
       await this.syncAll()
     } finally {
       this.#sealer.close()
+      await this.#held?.close()
     }
   }
 
@@ -462,6 +493,7 @@ export class Files implements UnsealedContent, BufferEvents {
 
   #drop(file: OpenFile): void {
     file.closed = true
+    this.#held?.release(file)
     this.#files.delete(file.ino)
     this.#sealer.forget(file)
     this.orphans.closed(file.ino)

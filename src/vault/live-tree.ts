@@ -12,6 +12,7 @@
 // is filled in, here and in the live record, by the put() that the sealing ends with.
 
 import type { Ids } from '../ops/ids.ts'
+import { sameRef } from '../ops/order.ts'
 import type { AttrChange, AuthorId, Content, Name, NodeId, Op, OpRef } from '../ops/types.ts'
 import {
   ATTR_KEY_MODE, ATTR_KEY_MTIME, ATTR_KEY_OWNER, ATTR_KEY_XATTR, KIND_DIRECTORY, KIND_FILE,
@@ -22,6 +23,7 @@ import { LONE_CONTEXT } from '../state/fold-pass.ts'
 import { Fold } from '../state/fold.ts'
 import type { Entry, LinkRecord } from '../state/records.ts'
 import { NodeRecord, ROOT_INO } from '../state/records.ts'
+import { sameContent } from '../state/registers.ts'
 import type { Store } from '../state/store.ts'
 import { assert, must } from '../util/assert.ts'
 import { equalBytes } from '../util/bytes.ts'
@@ -31,10 +33,11 @@ import {
 import type { Attr, Ino } from './buffers.ts'
 import { BlockedRenames } from './blocked-renames.ts'
 import {
-  changeLocal, detachedFrom, detachedPut, isDetached, putLocal, withoutName,
+  changeLocal, detachedFrom, detachedPut, isDetached, putLocal, resumedFile, withoutName,
 } from './detached.ts'
 import type { Detached, LocalInode } from './detached.ts'
 import type { UserOperation } from './pending.ts'
+import type { WriterLine } from './held.ts'
 import type { Clock } from './ports.ts'
 import type { DirEntry, NewNode, NodeInfo, Ticket, Tree, UnsealedContent } from './tree.ts'
 import { TreeConflicts } from './tree-conflicts.ts'
@@ -172,7 +175,9 @@ export class LiveTree implements Tree {
 
   make(parent: Ino, name: Name, init: NewNode): NodeInfo {
     const directory = this.#record(parent)
-    this.#run([this.#mkOp(directory, name, init.kind, firstAttrs(init, this.#owner))], this.#now())
+    const facts = this.#now()
+    const attrs = firstAttrs(init, this.#owner, facts)
+    this.#run([this.#mkOp(directory, name, init.kind, attrs)], facts)
     return this.#info(this.#record(this.#entry(parent, name).ino))
   }
 
@@ -256,6 +261,36 @@ export class LiveTree implements Tree {
    *  what it was, a copy; `parent`: ino of its directory. To be told by the fold (ViewChanges). */
   detach(ino: number, record: NodeRecord, parent: number): void {
     this.#locals.set(ino, detachedFrom(record, parent))
+  }
+
+  // ---- content that waits for others (held.ts) ----
+
+  writerOf(ino: Ino): WriterLine | undefined {
+    const local = this.#locals.get(ino)
+    if (local !== undefined) {
+      return isDetached(local) ? { node: local.node, base: local.base } : undefined
+    }
+    const record = this.#store.node(ino)
+    if (record === undefined) return undefined
+    const node = record.virtualOf === '' ? record.node : record.virtualOf
+    return { node, base: writerBase(record) }
+  }
+
+  resume({ node, base }: WriterLine, attr: Attr): { ino: Ino; isDetached: boolean } | undefined {
+    const record = findNode(this.#store, node)
+    if (record === undefined) return undefined
+    const now = writerBase(record)
+    const isSame = now.length === base.length && base.every((ref) => (
+      now.some((other) => sameRef(ref, other))
+    ))
+    if (isSame && record.shownLinks > 0) return { ino: record.ino as Ino, isDetached: false }
+    const ino = this.#store.meta.nextIno++ as Ino
+    const link = record.links.find((one) => one.shown)
+    const local = resumedFile(ino, link?.shownParent ?? ROOT_INO, record, base)
+    const { mtimeSec, mtimeNsec, ctimeSec, ctimeNsec } = attr
+    Object.assign(local.record, { mtimeSec, mtimeNsec, ctimeSec, ctimeNsec })
+    this.#locals.set(ino, local)
+    return { ino, isDetached: true }
   }
 
   // ---- attributes and content ----
@@ -377,6 +412,13 @@ export class LiveTree implements Tree {
   /** What a detached inode was written goes beside what others wrote. */
   #putDetached(local: Detached, content: Content, attr: Attr): OpRef {
     const node = must(findNode(this.#store, local.node), 'a detached inode without its node')
+    if (local.isResumed === true) {
+      // the put came before the end of the process, and only its record was still there
+      const made = node.heads.find((head) => sameContent(head, {
+        ...head, content, sizeBytes: attr.sizeBytes,
+      }))
+      if (made !== undefined) return made.ref
+    }
     const op = detachedPut(local, content, attr)
     // a head that is not named becomes a variant, whose id needs its place in a batch
     const isPlaced = (): boolean => node.heads.every(({ ref }) => (

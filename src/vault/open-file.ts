@@ -45,6 +45,10 @@ export class OpenFile {
   owed = false
   /** Given up or put: nothing may be queued for it any more. */
   closed = false
+  /** Nodes of its tree are elsewhere: it is kept in a record (held.ts) until they come. */
+  isHeld = false
+  /** The name of that record; also while more is written. */
+  heldAs: string | undefined
   failures = 0
   retryAtMs = 0
   /** When the oldest dirty byte came; undefined while nothing is dirty or unput. */

@@ -68,10 +68,16 @@ export function nodeInfoOf(record: NodeRecord, parent: number, owner: Owner): No
 }
 
 /** The first attributes of a node, ascending by key as the codec wants them. */
-export function firstAttrs(init: NewNode, owner: Owner): AttrChange[] {
+export function firstAttrs(
+  init: NewNode, owner: Owner, made: { sec: number; nsec: number },
+): AttrChange[] {
   const attrs: AttrChange[] = [{ key: ATTR_KEY_MODE, mode: init.mode & MODE_BITS }]
   const recorded = recordedOwner(init.uid, init.gid, owner)
   if (recorded.uid >= 0 || recorded.gid >= 0) attrs.push({ key: ATTR_KEY_OWNER, ...recorded })
+  // of directories each device has its own
+  if (init.kind !== KIND_DIRECTORY) {
+    attrs.push({ key: ATTR_KEY_MTIME, sec: made.sec, nsec: made.nsec })
+  }
   if (init.kind === KIND_SYMLINK) attrs.push({ key: ATTR_KEY_TARGET, target: init.target })
   if (init.rdev !== 0) attrs.push({ key: ATTR_KEY_RDEV, rdev: init.rdev })
   return attrs

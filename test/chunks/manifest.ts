@@ -15,7 +15,10 @@ import type { ManifestNode } from '../../src/chunks/manifest-node.ts'
 import { readTree, rewrite, runAsync, runNow } from '../../src/chunks/manifest-tree.ts'
 import type { NodeWanted, Rewritten, Tree } from '../../src/chunks/manifest-tree.ts'
 import { Working } from '../../src/chunks/working-content.ts'
+import type { NodeId } from '../../src/ops/types.ts'
 import { isLatticeError } from '../../src/util/errors.ts'
+import type { Attr } from '../../src/vault/buffers.ts'
+import { decodeHeld, encodeHeld } from '../../src/vault/held-record.ts'
 import { testSeed } from '../support/seed.ts'
 
 const seed = testSeed()
@@ -97,6 +100,7 @@ t.test('random edits equal the naive model, and the tree has no history', async 
     const working = new Working(undefined, 0)
     let model: string[] = []
     let named = 0
+    let reopened = 0
     const freshRun = (length: number): Extent[] => {
       const run: Extent[] = []
       while (length > 0) {
@@ -150,6 +154,18 @@ t.test('random edits equal the naive model, and the tree has no history', async 
         t.fail(`round ${round} step ${step}: content differs`)
         break
       }
+      const { unfolded } = working
+      if (unfolded !== undefined) {
+        const attr = {} as Attr
+        const record = { node: 'n' as NodeId, base: [], attr, content: unfolded }
+        const again = Working.reopen(decodeHeld(encodeHeld(record)).content)
+        const kept: Placed[] = []
+        runNow(again.extents(0, Infinity, kept), nodes.get)
+        const isSame = again.changed && again.sizeBytes === working.sizeBytes
+          && cellsOf(kept).join() === cells.join()
+        if (!isSame) t.fail(`round ${round} step ${step}: kept and taken up, it differs`)
+        reopened++
+      }
       const from = random(model.length + 1)
       const to = from + random(50)
       const part: Placed[] = []
@@ -157,6 +173,7 @@ t.test('random edits equal the naive model, and the tree has no history', async 
       const shifted = part.map(({ offset, extent }) => ({ offset: offset - from, extent }))
       if (cellsOf(shifted).join() !== model.slice(from, to).join()) t.fail('a part differs')
     }
+    t.ok(reopened > 0, `round ${round}: trees with edits were kept and taken up`)
   }
 })
 

@@ -97,6 +97,11 @@ export class Device {
     await this.instance.kill9()
   }
 
+  /** SIGTERM; returns when the daemon has stored everything and is gone. */
+  async terminate(): Promise<void> {
+    await this.instance.signal('SIGTERM')
+  }
+
   sh(script: string): Promise<string> {
     return this.instance.sh(script, this.root)
   }
@@ -195,14 +200,14 @@ export function meet(one: Device, other: Device): Promise<void> {
   ))
 }
 
-/** Only contents and explicit changes carry their time to others: where neither was, a device shows
- *  when it was told. */
-const OWN_TIME = /^(type (?:10 .*(?= mtime \d+ size 0 )|(?!10 ).*(?= mtime ))) mtime \d+/
+/** When names in a directory changed is each device's own: others show when they were told. Only a
+ *  time that it was given is the same everywhere, until names change again. */
+const OWN_TIME = /^(type 4 .*) mtime \d+/
 
 /** What all devices should see alike. */
 function sharedTree(root: string): Tree {
   const tree = takeTree(root)
-  for (const [path, line] of tree) tree.set(path, line.replace(OWN_TIME, '$1$2'))
+  for (const [path, line] of tree) tree.set(path, line.replace(OWN_TIME, '$1'))
   return tree
 }
 

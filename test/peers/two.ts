@@ -3,7 +3,7 @@
 // ways, and both changing one file apart from each other loses nothing.
 
 import t from 'tap'
-import { mkdirSync, renameSync, rmSync } from 'node:fs'
+import { lstatSync, mkdirSync, renameSync, rmSync } from 'node:fs'
 import { noMount } from '../mount/harness.helper.ts'
 import { makeSmallFiles } from '../mount/trees.helper.ts'
 import { Device, equal, eventually, meet, noise } from './peers.helper.ts'
@@ -18,6 +18,14 @@ t.test('two devices', { skip: noMount() ?? false }, async (t) => {
   const laptop = await desk.letIn(t, 'laptop')
   await equal(desk, laptop)
   t.pass('the whole tree came, and every byte was there when it was read')
+  const given = lstatSync(desk.at('deep/er')).mtimeMs
+  t.equal(given, Date.parse('2001-02-03T04:05:06.789'))
+  t.equal(lstatSync(laptop.at('deep/er')).mtimeMs, given, 'and times that were given')
+  await desk.sh(`touch -d '2002-03-04 05:06:07.5' tree; touch -hd '2003-04-05 06:07:08.5' link`)
+  for (const name of ['tree', 'link']) {
+    const { mtimeMs } = lstatSync(desk.at(name))
+    await eventually(`the time of ${name}`, () => lstatSync(laptop.at(name)).mtimeMs === mtimeMs)
+  }
 
   laptop.write('from the laptop', 'one\n')
   desk.write('from the desk', noise(300_000))

@@ -92,6 +92,12 @@ export class MemoryContent implements ContentStore {
     return content
   }
 
+  unfolded(): undefined {}
+
+  reopen(): never {
+    throw new Error('memory content is always described')
+  }
+
   async plan(working: WorkingContent, offset: number, length: number): Promise<ReadPlan> {
     await pause()
     this.fault('plan')

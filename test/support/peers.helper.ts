@@ -8,6 +8,7 @@ export function logsOnly(logs: LogPort): Peers {
   return {
     logs,
     isWanted: () => true,
+    alone: () => new Promise(() => undefined), // whoever waits has a bound of its own
     scout: () => Promise.resolve([]),
     fetch: () => Promise.reject(new LatticeError('not-available', 'nobody has it')),
     publishContent: () => Promise.resolve(),

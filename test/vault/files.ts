@@ -186,6 +186,38 @@ void t.test('cold reads wait, in any order, and survive changes of the base', as
   test.equal(all, wanted.slice(0, 6000) + 'CHANGED' + wanted.slice(6007))
 })
 
+void t.test('who waits for content of others holds up nobody else', async (test) => {
+  const { vault, make, close, sealed } = open(test)
+  const files = [make('elsewhere', 'e'.repeat(200_000)), make('here', 'h'.repeat(100_000))] as const
+  for (const ino of files) {
+    close(ino)
+    await until('put', () => sealed(ino) !== undefined)
+    vault.buffers.kernelForget(ino, 1)
+  }
+  await until('closed', () => vault.files.openFiles === 0)
+  let come = (): void => undefined
+  const coming = new Promise<void>((resolve) => (come = resolve))
+  const plan = vault.content.plan.bind(vault.content)
+  vault.content.planNow = () => undefined
+  vault.content.plan = async (working, ...range) => {
+    if (working.sizeBytes === 200_000) await coming
+    return plan(working, ...range)
+  }
+  for (const ino of files) {
+    vault.fs.open(ino, 0, false)
+    vault.buffers.kernelOpen(ino)
+  }
+  const [elsewhere, here] = files
+  const offsets = Array.from({ length: 20 }, (_, i) => 190_000 - i * 9000)
+  const waiting = offsets.map((offset) => vault.fs.read(elsewhere, offset, 9))
+  const got = await Promise.race([vault.fs.read(here, 0, 5), new Promise((resolve) => {
+    setTimeout(() => resolve('held up'), 1000)
+  })])
+  come()
+  test.strictSame(Buffer.from(got as Uint8Array).toString(), 'hhhhh')
+  for (const read of waiting) test.equal((await read).length, 9)
+})
+
 void t.test('content that cannot be read is EIO for each reader, logged once', async (test) => {
   const { vault, make, close, sealed } = open(test)
   const wanted = 'y'.repeat(200_000)
