@@ -38,9 +38,18 @@ export class HeldFiles implements HeldStore {
     return randomBytes(8).toString('hex')
   }
 
-  async list(): Promise<{ name: string; text: string }[]> {
-    const names = (await readdir(this.#directory)).filter((name) => NAME.test(name)).sort()
-    return Promise.all(names.map(async (name) => ({ name, text: await this.#read(name) })))
+  async list(): Promise<string[]> {
+    return (await readdir(this.#directory)).filter((name) => NAME.test(name)).sort()
+  }
+
+  async read(name: string): Promise<string> {
+    const sealed = await readFile(join(this.#directory, name))
+    const key = this.#key()
+    try {
+      return openRecord(key, this.#adOf(name), sealed).toString('utf8')
+    } finally {
+      wipe(key)
+    }
   }
 
   async write(name: string, text: string): Promise<void> {
@@ -52,18 +61,6 @@ export class HeldFiles implements HeldStore {
 
   remove(name: string): Promise<void> {
     return removeFile(join(this.#directory, name))
-  }
-
-  async #read(name: string): Promise<string> {
-    const key = this.#key()
-    try {
-      const sealed = await readFile(join(this.#directory, name))
-      return openRecord(key, this.#adOf(name), sealed).toString('utf8')
-    } catch {
-      return '' // told, and counted, by whoever cannot decode it
-    } finally {
-      wipe(key)
-    }
   }
 
   #adOf(name: string): Uint8Array {

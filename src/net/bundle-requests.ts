@@ -76,6 +76,10 @@ export class BundleRequests {
     return this.#requestedBytes
   }
 
+  get lastArrivalMs(): number {
+    return this.#lastArrivalMs
+  }
+
   /** Since when the peer owes bytes and sends none, in ms; 0 when it owes nothing. */
   silenceMs(): number {
     const isOwed = this.#requests.size > 0 && this.window.underWayBytes >= PART_LEAST_BYTES

@@ -27,6 +27,8 @@ export interface Job {
   readonly shunned: Map<object, number>
   /** When something of it arrived last. */
   progressMs: number
+  /** When something arrived last of whom it is asked, of this or another bundle. */
+  peerProgressMs: () => number
   /** Since when nobody has it; undefined once a peer was asked for it. */
   asideSinceMs: number | undefined
   /** Peers sent it, and it had another size than is known here. */
@@ -74,6 +76,7 @@ export class FetchQueue {
       transfer: undefined,
       shunned: new Map(),
       progressMs: nowMs,
+      peerProgressMs: () => 0,
       asideSinceMs: undefined,
       isWrongSize: false,
     }

@@ -56,6 +56,8 @@ export interface SchedulerOptions {
 }
 
 const APPEAR_MS = 1500
+/** So many timeouts long something may wait behind others at a peer that sends them. */
+const BEHIND_MAX = 10
 const IN_FLIGHT_BYTES = 48 * 1024 * 1024
 const URGENT_BYTES = 16 * 1024 * 1024
 const JOBS_MAX = 65_536
@@ -289,6 +291,7 @@ export class FetchScheduler implements Fetcher {
     }
     const transfer = peer.requests.want(job.id, job.sizeBytes, job.rank, onProgress)
     job.transfer = transfer
+    job.peerProgressMs = () => peer.requests.lastArrivalMs
     transfer.done.then((sealed) => this.#arrived(job, peer, sealed)).catch((error: unknown) => {
       this.#failed(job, peer, error)
     }).finally(() => {
@@ -365,6 +368,16 @@ export class FetchScheduler implements Fetcher {
     }
   }
 
+  /** What waits for its turn is not late while others arrive, here or behind them at the peer; but
+   *  a peer may not send others for ever. What somebody waits for gets its turn at once. */
+  #isLate(job: Job, { rank, sinceMs, timeoutMs }: Caller, nowMs: number): boolean {
+    const isQueued = job.state === 'waiting' && rank > 0
+    const elsewhereMs = job.state === 'moving' ? job.peerProgressMs() : 0
+    const progressMs = Math.max(sinceMs, isQueued ? this.#progressMs : job.progressMs)
+    if (nowMs - Math.max(progressMs, elsewhereMs) >= timeoutMs) return true
+    return nowMs - progressMs >= BEHIND_MAX * timeoutMs
+  }
+
   /** Times out callers, gives up what nobody has. Rarely when there is much to look at. */
   #tick(): void {
     this.#ticks++
@@ -379,11 +392,7 @@ export class FetchScheduler implements Fetcher {
       const isHopeless = job.state === 'aside' && !isExpecting &&
         nowMs - (job.asideSinceMs ?? nowMs) >= appearMs
       for (const caller of job.callers) {
-        // what waits for its turn is not late while others arrive; what somebody waits for is
-        const isQueued = job.state === 'waiting' && caller.rank > 0
-        const progressMs = isQueued ? this.#progressMs : job.progressMs
-        const quietMs = nowMs - Math.max(caller.sinceMs, progressMs)
-        if (!isHopeless && quietMs < caller.timeoutMs) continue
+        if (!isHopeless && !this.#isLate(job, caller, nowMs)) continue
         if (!job.isWrongSize) this.#miss(job.id, nowMs)
         this.#dismiss(job, caller, notAvailable(job, isHopeless))
       }

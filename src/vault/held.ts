@@ -25,7 +25,9 @@ export interface WriterLine {
 
 /** Sealed records on this disk, by names that mean nothing. */
 export interface HeldStore {
-  list(): Promise<{ name: string; text: string }[]>
+  list(): Promise<string[]>
+  /** Rejects 'unauthentic', or what the disk says. */
+  read(name: string): Promise<string>
   /** Replaces the record of that name, durably. */
   write(name: string, text: string): Promise<void>
   /** Durably, if it is there. */
@@ -107,9 +109,10 @@ export class HeldContents {
       OpenFile | undefined,
   ): Promise<void> {
     const { store, tree, content, onTrouble } = this.#ports
-    for (const { name, text } of await store.list()) {
+    for (const name of await store.list()) {
       this.#kept.add(name)
       try {
+        const text = await store.read(name)
         const { node, base, attr, content: unfolded } = decodeHeld(text)
         const found = tree.resume({ node, base }, attr)
         const file = found && adopt(found, content.reopen(unfolded), attr)

@@ -60,6 +60,17 @@ t.test('both dial at once: one connection stays, the same for both', async (t) =
   await c.network.fetcher.fetch(id, 10, 'read', forever)
 })
 
+t.test('what waits behind others on a slow link is not late while they arrive', async (t) => {
+  const [a, b] = await newPair()
+  t.teardown(close(a, b))
+  const size = 256 * KIB
+  const ids = Array.from({ length: 12 }, () => a.bundles.add(size))
+  a.network.setLimits({ uploadLimit: 512 * KIB })
+  const fetches = ids.map((id) => b.network.fetcher.fetch(id, size, 'ahead', { timeoutMs: 2000 }))
+  const ends = await Promise.allSettled(fetches)
+  t.same(ends.filter(({ status }) => status === 'rejected'), [])
+})
+
 t.test('a member that is removed is cut off, and cannot come back', async (t) => {
   const [a, b] = await newPair()
   t.teardown(close(a, b))

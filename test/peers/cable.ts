@@ -1,6 +1,7 @@
 // timeoutSeconds: 280
 // A cable is pulled: in the middle of a transfer, for a moment, which goes on as if nothing had
-// been and sends next to nothing twice; and for long, while both sides change the same files.
+// been and sends next to nothing twice; and for long, while both sides change the same files. Over
+// a slow one a large file takes longer than any reader would wait for silence, and is read.
 // Devices in network namespaces: unlike on loopback nobody is told that the other one is gone.
 
 import t from 'tap'
@@ -11,6 +12,7 @@ import { Device, equal, eventually, meet, noise, readApart } from './peers.helpe
 
 const MIB = 1 << 20
 const LARGE_BYTES = 24 * MIB
+const SLOW_BYTES = 12 * MIB
 
 t.test('a cable is pulled', { skip: noMount() ?? noNamespaces() ?? false }, async (t) => {
   const link = Link.create(t)
@@ -50,4 +52,16 @@ t.test('a cable is pulled', { skip: noMount() ?? noNamespaces() ?? false }, asyn
   await equal(desk, laptop)
   const names = desk.list()
   t.equal(names.length, 5, `both versions are shown: ${names.join(', ')}`)
+})
+
+t.test('a slow cable', { skip: noMount() ?? noNamespaces() ?? false }, async (t) => {
+  const link = Link.create(t)
+  const desk = await Device.first(t, 'desk', link.left)
+  const laptop = await desk.letIn(t, 'laptop', [], link.right)
+  desk.write('large', noise(SLOW_BYTES))
+  await eventually('it is named', () => laptop.size('large') === SLOW_BYTES)
+  link.limit(3)
+  t.equal(await readApart(laptop.at('large'), 120_000), '', 'it is read to its end')
+  link.limit(1000)
+  await equal(desk, laptop)
 })

@@ -153,10 +153,10 @@ export class Device {
 }
 
 /** Reads a whole file in a process of its own, so that waiting for it hangs nobody else: '' when
- *  it was read, else what cat(1) says. Throws when it takes longer than a minute. */
-export function readApart(path: string): Promise<string> {
+ *  it was read, else what cat(1) says. Throws when it takes longer. */
+export function readApart(path: string, timeout = PROGRAM_MS): Promise<string> {
   return new Promise((resolve, reject) => {
-    const options = { timeout: PROGRAM_MS, killSignal: 'SIGKILL', encoding: 'buffer',
+    const options = { timeout, killSignal: 'SIGKILL', encoding: 'buffer',
       maxBuffer: 1 << 28 } as const
     execFile('cat', [path], options, (error, _out, stderr) => {
       if (error?.killed === true) reject(new Error(`reading ${path} does not end`))
