@@ -6,6 +6,7 @@ import t, { type Test } from 'tap'
 import { must } from '../../src/util/assert.ts'
 import { type FakeKernel, OP, attrAt, body } from '../native/support/fake-kernel.ts'
 import { served } from './served.helper.ts'
+import { numbersBelow } from '../support/random.ts'
 
 const SEED = Number(process.env['SEED'] ?? Date.now() % 1_000_000)
 const STEPS = 6000
@@ -30,16 +31,6 @@ interface Node {
 
 const u32 = (...values: number[]): Buffer => Buffer.from(Uint32Array.from(values).buffer)
 const u64 = (value: number): Buffer => Buffer.from(BigUint64Array.of(BigInt(value)).buffer)
-
-function randomFrom(seed: number): (n: number) => number {
-  let state = seed >>> 0
-  return (n) => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let z = Math.imul(state ^ (state >>> 15), state | 1)
-    z ^= z + Math.imul(z ^ (z >>> 7), z | 61)
-    return Math.floor((((z ^ (z >>> 14)) >>> 0) / 2 ** 32) * n)
-  }
-}
 
 /** A kernel that has what it looked up until it forgets it, and the tree as it ought to be. */
 class Model {
@@ -160,7 +151,7 @@ class Model {
 
 void t.test(`random calls against a model, SEED=${SEED}`, async (test) => {
   await served(test, async ({ kernel, session }) => {
-    const random = randomFrom(SEED)
+    const random = numbersBelow(SEED)
     const model = new Model(test, kernel, random)
     for (let i = 0; i < 2; i++) await model.mkdir(`dir${i}`)
     for (let step = 0; step < STEPS && test.passing(); step++) {

@@ -14,6 +14,7 @@ import { sessionAddon } from '../../src/fuse/addon.ts'
 import { FakeKernel, OP, attrAt, body } from './support/fake-kernel.ts'
 import { MemoryFs } from './support/memory-fs.ts'
 import { testSeed } from '../support/seed.ts'
+import { numbersBelow } from '../support/random.ts'
 
 const SEED = testSeed()
 const CHUNK_BYTES = 100_000
@@ -104,19 +105,9 @@ async function until(condition: () => boolean): Promise<void> {
   }
 }
 
-function randomFrom(seed: number): (n: number) => number {
-  let state = seed >>> 0
-  return (n) => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let z = Math.imul(state ^ (state >>> 15), state | 1)
-    z ^= z + Math.imul(z ^ (z >>> 7), z | 61)
-    return Math.floor((((z ^ (z >>> 14)) >>> 0) / 2 ** 32) * n)
-  }
-}
-
 void t.test(`random reads of known places ask nobody, SEED=${SEED}`, async (test) => {
   const { fs, ino, base, rows, fd, needs, read } = await packed(test)
-  const random = randomFrom(SEED)
+  const random = numbersBelow(SEED)
   test.ok(fs.table.setPlaces(ino, fs.table.baseEpoch(ino), rows))
   closeSync(fd)
   for (let i = 0; i < 300; i++) {
@@ -220,7 +211,7 @@ void t.test('what changes leaves its places', async (test) => {
 
 void t.test(`reads, writes, cuts and seals at once, SEED=${SEED}`, async (test) => {
   const { fs, kernel, ino, base, rows } = await packed(test, false)
-  const random = randomFrom(SEED + 1)
+  const random = numbersBelow(SEED + 1)
   const expected = Buffer.from(base)
   fs.table.setPlaces(ino, fs.table.baseEpoch(ino), rows)
   let wrong = 0

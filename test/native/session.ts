@@ -9,6 +9,7 @@ import { sessionAddon } from '../../src/fuse/addon.ts'
 import { FakeKernel, OP, attrAt, body } from './support/fake-kernel.ts'
 import { MemoryFs, type MemoryFsOptions } from './support/memory-fs.ts'
 import { testSeed } from '../support/seed.ts'
+import { numbersBelow } from '../support/random.ts'
 
 const SEED = testSeed()
 const EINTR = 4
@@ -50,17 +51,6 @@ async function until(condition: () => boolean): Promise<void> {
   while (!condition()) {
     if (Date.now() > end) throw new Error('it never became true')
     await new Promise((resolve) => setTimeout(resolve, 2))
-  }
-}
-
-/** Numbers below n, the same for the same seed. */
-function randomFrom(seed: number): (n: number) => number {
-  let state = seed >>> 0
-  return (n) => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let z = Math.imul(state ^ (state >>> 15), state | 1)
-    z ^= z + Math.imul(z ^ (z >>> 7), z | 61)
-    return Math.floor((((z ^ (z >>> 14)) >>> 0) / 2 ** 32) * n)
   }
 }
 
@@ -540,7 +530,7 @@ void t.test(`writers, readers, truncations and seals at once, SEED=${SEED}`, asy
   // Requests are sent without waiting; the toy seals after a millisecond, fails some jobs, thaws
   // others, and what is clean is dropped at once. At the end the file must be what the model says.
   const { kernel, fs } = await pair(test, { sealAfterMs: 1, cleanBytesMax: 1 })
-  const random = randomFrom(SEED)
+  const random = numbersBelow(SEED)
   fs.spoil = () => random(3)
   const ino = await create(kernel, 'a')
   let model = Buffer.alloc(0)
@@ -599,7 +589,7 @@ void t.test(`malformed messages never crash, SEED=${SEED}`, async (test) => {
   kernel.raw(lying)
   const many = Buffer.from([255, 255, 255, 255, 0, 0, 0, 0])
   kernel.raw(Buffer.concat([kernel.header(OP.batchForget, 0, 0n, 48), many]))
-  const random = randomFrom(SEED)
+  const random = numbersBelow(SEED)
   const kinds = Object.values(OP).filter((op) => op !== OP.init && op !== OP.destroy)
   for (let i = 0; i < 3000; i++) {
     const byte = (): number => (random(3) === 0 ? 255 : random(8))

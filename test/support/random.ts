@@ -42,3 +42,9 @@ export class SeededRandom implements Random {
     return into
   }
 }
+
+/** Numbers below n, the same for the same seed. */
+export function numbersBelow(seed: number): (n: number) => number {
+  const random = new SeededRandom(seed)
+  return (n) => random.int(0, n)
+}
