@@ -49,6 +49,7 @@ export class BundleServer {
   #parts = 0
   #isFull = false
   #isClosed = false
+  #isRetired = false
   #timer: NodeJS.Timeout | undefined
 
   constructor(channel: PeerChannel, gate: ReadGate, upload: TokenBucket) {
@@ -74,7 +75,8 @@ export class BundleServer {
     // another rank for what has got its last word already: the two have crossed
     if (!isNewer(request, this.#newest)) return
     this.#newest = request
-    if (this.#items.size >= WANTS_MAX) this.#end(request, END_BUSY)
+    if (this.#isRetired) this.#end(request, END_ABSENT)
+    else if (this.#items.size >= WANTS_MAX) this.#end(request, END_BUSY)
     else {
       const item: Item = { request, rank, id, state: 'waiting', bytes: undefined, sentBytes: 0 }
       this.#items.set(request, item)
@@ -104,6 +106,12 @@ export class BundleServer {
   onDrain(): void {
     this.#isFull = false
     this.#pump()
+  }
+
+  /** From now on the peer gets nothing that it has not got. Idempotent. */
+  retire(): void {
+    this.#isRetired = true
+    for (const item of [...this.#items.values()]) this.#finish(item, END_ABSENT)
   }
 
   close(): void {

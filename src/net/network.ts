@@ -104,6 +104,8 @@ export interface NetworkParts {
 
 /** How long after the start, or a change of network, peers may still appear. */
 const EXPECTING_MS = 5000
+/** So long a removed device is connected yet. */
+const FAREWELL_MS = 1500
 /** For what arrives next; nobody uses them now. */
 const KEPT_BUFFERS_BYTES = 8 * 1024 * 1024
 const BAD_BYTES_MAX = 3
@@ -210,7 +212,7 @@ export class Network {
   }
 
   peers(): PeerStatus[] {
-    return [...this.#sessions.values()].map((session) => ({
+    return this.#present().map((session) => ({
       device: session.device,
       label: this.#keys.members.find(({ device }) => device === session.device)?.label ?? '',
       address: session.origin.address,
@@ -227,13 +229,19 @@ export class Network {
     }))
   }
 
+  /** Without those who are about to be cut off. */
+  #present(): PeerSession[] {
+    return [...this.#sessions.values()].filter(({ device }) => this.#door.isMember(device))
+  }
+
   /** Which connected devices said that they have the bundle, as far as they were asked. */
   holders(id: BundleId): AuthorId[] {
-    const having = [...this.#sessions.values()].filter(({ holdings }) => holdings.has(id) === 'yes')
+    const having = this.#present().filter(({ holdings }) => holdings.has(id) === 'yes')
     return having.map(({ device }) => device)
   }
 
-  /** Members or epochs are others. Connections of those who are no members any more end. */
+  /** Members or epochs are others. Connections of those who are no members any more end, once they
+   *  had the time to hear of it: what says so is in the logs. They get no bundle from now on. */
   setKeys(keys: NetworkKeys): void {
     if (this.#isClosed) return
     this.#keys = keys
@@ -242,10 +250,15 @@ export class Network {
       if (this.#door.isMember(session.device)) continue
       this.#book.forget(session.device)
       this.#connector.forget(session.device)
-      session.end('removed')
+      this.#dismiss(session)
     }
     this.#addKnownAddresses()
     this.#discovery.setMembers(keys.members)
+  }
+
+  #dismiss(session: PeerSession): void {
+    session.retire()
+    setTimeout(() => session.end('removed'), FAREWELL_MS).unref()
   }
 
   setLimits(limits: { uploadLimit?: number; downloadLimit?: number }): void {

@@ -159,6 +159,11 @@ export class PeerSession {
     return this.#presence
   }
 
+  /** The peer is sent no more bundles. Idempotent. */
+  retire(): void {
+    this.#server.retire()
+  }
+
   /** How many bundles it is being sent. */
   get serving(): number {
     return this.#server.count

@@ -76,7 +76,14 @@ t.test('a member that is removed is cut off, and cannot come back', async (t) =>
   t.teardown(close(a, b))
   const epochs = [...a.keys.epochs, newEpoch()]
   const members = a.keys.members.filter(({ device }) => device !== b.keys.self)
+  const id = a.bundles.add(1000)
   a.network.setKeys({ ...a.keys, epochs, members })
+  t.same(a.network.peers(), [], 'it counts no more')
+  t.ok(b.network.peers().length === 1, 'but has a moment to hear why')
+  await t.rejects(b.network.fetcher.fetch(id, 1000, 'read', { timeoutMs: 500 }), {
+    code: 'not-available',
+  }, 'and gets nothing')
+  t.same(a.bundles.reads, [])
   await until(() => a.events.includes('removed') && b.events.includes('closed'))
   b.network.networkChanged()
   await until(() => a.log.some((line) => line.startsWith('refused proof-member')))

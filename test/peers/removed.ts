@@ -57,3 +57,18 @@ t.test('removed devices', { skip: noMount() ?? false }, async (t) => {
     t.not(device.text('before'), 'changed after')
   }
 })
+
+t.test('removed by the only device that it knows', { skip: noMount() ?? false }, async (t) => {
+  const desk = await Device.first(t, 'desk')
+  const laptop = await desk.letIn(t, 'laptop')
+  laptop.write('before', 'by the laptop')
+  await equal(desk, laptop)
+  await desk.instance.ok('remove', 'laptop', '--yes')
+  await eventually('it was told', () => (
+    refuses(() => writeFileSync(laptop.at('after'), 'y'), 'EROFS')
+  ))
+  await eventually('it is connected to nobody', async () => (
+    (await laptop.connected()).length === 0
+  ))
+  t.strictSame(desk.list(), ['before'])
+})
