@@ -111,7 +111,7 @@ export class BundleServer {
   /** From now on the peer gets nothing that it has not got. Idempotent. */
   retire(): void {
     this.#isRetired = true
-    for (const item of [...this.#items.values()]) this.#finish(item, END_ABSENT)
+    for (const item of this.#items.values()) this.#finish(item, END_ABSENT)
   }
 
   close(): void {
