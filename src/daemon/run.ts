@@ -7,7 +7,7 @@ import type { Paths } from '../config/paths.ts'
 import { ensurePrivateDirectory } from '../config/private-files.ts'
 import { isFromLmdb } from './damage.ts'
 import { Daemon } from './daemon.ts'
-import { compileEarly } from './engine-flags.ts'
+import { tuneEngine } from './engine-flags.ts'
 import { loggable, openLog } from './log.ts'
 import type { Log } from './log.ts'
 import { ServiceManager } from './service-manager.ts'
@@ -21,7 +21,7 @@ export interface RunningDaemon {
 
 /** Resolves when the daemon answers on its socket. What it throws is for the user. */
 export async function runDaemon(paths: Paths): Promise<RunningDaemon> {
-  compileEarly()
+  tuneEngine()
   process.umask(0o077)
   process.chdir('/') // never inside a mount
   await ensurePrivateDirectory(paths.stateDirectory)

@@ -22,6 +22,7 @@ import { encodeFacts } from '../state/facts.ts'
 import type { Facts } from '../state/facts.ts'
 import { assert, must } from '../util/assert.ts'
 import { LatticeError } from '../util/errors.ts'
+import { CommitPace } from './commit-pace.ts'
 import type { ContentStore } from './content.ts'
 import type { RemoteBatch } from './applier.ts'
 import { unplacedIn } from './history.ts'
@@ -35,9 +36,6 @@ import type {
 } from './ports.ts'
 import type { Ticket } from './tree.ts'
 
-/** Nobody waits for what is in the queue: others' devices may. */
-const COMMIT_DELAY_MS = 1000
-const COMMIT_SOON_MS = 10
 /** So many operations in the queue start a cycle although nobody waits. */
 const EAGER_COUNT = BATCH_OPS_MAX
 /** No further operation begins in a batch with so many ops: others apply a batch at one go. */
@@ -101,6 +99,7 @@ interface Barrier {
 export class Committer implements JournalGate {
   readonly #options: CommitterOptions
   readonly #pending = new Pending()
+  readonly #pace: CommitPace
   readonly #encoder: BatchEncoder
   readonly #hlc: Hlc
   #time: HlcTime
@@ -131,6 +130,7 @@ export class Committer implements JournalGate {
 
   constructor(options: CommitterOptions) {
     this.#options = options
+    this.#pace = new CommitPace(options.clock)
     sharedEncoder ??= new BatchEncoder()
     this.#encoder = sharedEncoder
     this.#hlc = new Hlc(options.lastTime)
@@ -295,9 +295,9 @@ export class Committer implements JournalGate {
   #setTimer(): void {
     if (this.#timer !== undefined || this.#isRunning || this.#isClosed) return
     const isShared = this.#trouble === undefined && this.#options.isShared?.() === true
-    const delayMs = isShared ? COMMIT_SOON_MS : COMMIT_DELAY_MS
-    this.#timer = this.#options.clock.setTimer(delayMs, () => {
+    this.#timer = this.#options.clock.setTimer(this.#pace.delayMs(isShared), () => {
       this.#timer = undefined
+      this.#pace.passed()
       this.#kick()
     })
   }
