@@ -75,3 +75,21 @@ export interface ContentResult {
   storedBytes: number
   limitBytes?: number
 }
+
+export interface WhereResult {
+  done: boolean
+  files: number
+  contentBytes: number
+  /** Bundles that hold it, and those of them on this device. */
+  bundles: number
+  here: number
+  /** Chunks that lie in this device's journal only. */
+  loose: number
+  /** Parts of which it is not known where they are. */
+  unknown: number
+  /** Bundles that the connected devices have been asked about so far. */
+  asked: number
+  devices: { device: string; label: string; role: string; bundles: number }[]
+  /** Of those asked about, how many are on so many devices (the index), this one included. */
+  copies: number[]
+}

@@ -174,6 +174,11 @@ export class ControlClient {
     return this.#call('POST', `/vaults/${vaultId}/evict`, body)
   }
 
+  /** As evict(). */
+  where(vaultId: string, body: Where.PathRequest): Promise<Where.WhereResult> {
+    return this.#call('POST', `/vaults/${vaultId}/where`, body)
+  }
+
   content(vaultId: string): Promise<Where.ContentResult> {
     return this.#call('GET', `/vaults/${vaultId}/content`)
   }

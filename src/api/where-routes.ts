@@ -1,8 +1,8 @@
 // Routes of the control API about where content is (server.ts has the rest), of a mounted vault:
 //
 //   GET  …/pins                          POST …/pin {path}   POST …/unpin {path}
-//   GET  …/content                       POST …/evict {path, copies}
-//   POST …/copies {copies}               evict and copies: one step; asked again, it goes on
+//   GET  …/content                       POST …/evict {path, copies}   POST …/where {path}
+//   POST …/copies {copies}               evict, where, copies: one step; asked again, it goes on
 
 import type { FastifyInstance } from 'fastify'
 import Type from 'typebox'
@@ -17,6 +17,7 @@ export interface WhereControl {
   unpin(vaultId: string, request: Api.PathRequest): Promise<Api.PinsResult>
   copies(vaultId: string, request: Api.CopiesRequest): Promise<Api.CopiesResult>
   evict(vaultId: string, request: Api.EvictRequest): Promise<Api.EvictResult>
+  where(vaultId: string, request: Api.PathRequest): Promise<Api.WhereResult>
   content(vaultId: string): Promise<Api.ContentResult>
 }
 
@@ -49,5 +50,6 @@ export function addWhereRoutes(app: FastifyInstance, control: WhereControl): voi
   post<Api.PathRequest>('unpin', PATH, (id, request) => control.unpin(id, request))
   get('content', (id) => control.content(id))
   post<Api.EvictRequest>('evict', EVICT, (id, request) => control.evict(id, request))
+  post<Api.PathRequest>('where', PATH, (id, request) => control.where(id, request))
   post<Api.CopiesRequest>('copies', COPIES, (id, request) => control.copies(id, request))
 }

@@ -80,6 +80,18 @@ export type Absent = {
   bundles: readonly AwayBundle[]
 }
 
+/** What holds a stretch of a content. */
+export type Holding = {
+  /** Places in packs of this device. */
+  here: ChunkLocation[]
+  /** Chunks that lie in the journal only. */
+  loose: number
+  /** For each chunk that is not here, the bundles of others that are said to hold it. */
+  away: (readonly AwayBundle[])[]
+  /** False: more of it lies below a node that is not here. */
+  isWhole: boolean
+}
+
 /** A bundle of others as it was stored here. */
 export type ReceivedBundle = { place: BundlePlace; entries: readonly BundleEntry[] }
 
@@ -252,26 +264,29 @@ export class SealedContentStore implements ContentStore {
   }
 
   /**
-   * Where in packs lies what is here of the content, nodes of its tree included, in stretches.
-   * Nothing is fetched. Throws 'damaged-pack' when a node does not open.
+   * What holds the content, nodes of its tree included, in stretches. Nothing is fetched: what lies
+   * below a node that is not here is left out. Throws 'damaged-pack' when a node does not open.
    */
-  *placesHere(content: Content, sizeBytes: number): Generator<ChunkLocation[]> {
+  *holdings(content: Content, sizeBytes: number): Generator<Holding> {
     if (content.kind === 'inline') return
     const working = new Working(content, sizeBytes)
     for (let at = 0; at < sizeBytes; at += LOOKUP_BYTES) {
-      const places: ChunkLocation[] = []
+      const holding: Holding = { here: [], loose: 0, away: [], isWhole: true }
       const see = (id: ChunkId): void => {
         const location = this.#reader.known(id)
-        if (location?.where === 'pack') places.push(location)
+        if (location?.where === 'pack') holding.here.push(location)
+        else if (location !== undefined) holding.loose++
+        else holding.away.push(this.#options.index.away(id))
       }
       const placed: Placed[] = []
       const needs = working.extents(at, Math.min(at + LOOKUP_BYTES, sizeBytes), placed)
-      runNow(this.#done(needs), (wanted) => {
+      const isWhole = runNow(this.#done(needs), (wanted) => {
         see(wanted.ref.chunk as ChunkId)
         return this.#getWaiting(wanted)
       })
+      holding.isWhole = isWhole === true
       for (const { extent } of placed) if (extent.chunk !== '') see(extent.chunk)
-      yield places
+      yield holding
     }
   }
 
@@ -402,18 +417,21 @@ export class SealedContentStore implements ContentStore {
     }
   }
 
-  /** Ids of all chunks that the content names, nodes of its tree included. */
-  async chunksOf(content: Content, sizeBytes: number): Promise<Set<ChunkId>> {
+  /** Ids of all chunks that the content names, nodes of its tree included, but for what lies below
+   *  a node that is not here: nothing is fetched. Throws when a node does not open. */
+  chunksOf(content: Content, sizeBytes: number): Set<ChunkId> {
     const ids = new Set<ChunkId>()
     const working = new Working(content, sizeBytes)
-    const note = (wanted: NodeWanted): undefined => {
-      ids.add(wanted.ref.chunk as ChunkId)
-      return undefined
-    }
-    const placed: Placed[] = []
     const from = working.inline?.length ?? 0
-    await runAsync(working.extents(from, sizeBytes, placed), note, (wanted) => this.#load(wanted))
-    for (const { extent } of placed) if (extent.chunk !== '') ids.add(extent.chunk)
+    for (let at = from; at < sizeBytes; at += LOOKUP_BYTES) {
+      const placed: Placed[] = []
+      const needs = working.extents(at, Math.min(at + LOOKUP_BYTES, sizeBytes), placed)
+      runNow(needs, (wanted) => {
+        ids.add(wanted.ref.chunk as ChunkId)
+        return this.#getWaiting(wanted)
+      })
+      for (const { extent } of placed) if (extent.chunk !== '') ids.add(extent.chunk)
+    }
     return ids
   }
 

@@ -386,6 +386,17 @@ export const COMMANDS: readonly CommandSpec[] = [
     load: () => import('./evict.ts'),
   },
   {
+    name: 'where',
+    summary: 'which devices hold what lies below a path',
+    description:
+      'Asks the connected devices, which prove it for what is here, too. Devices that are not ' +
+      'connected are not counted.',
+    arguments: [{ name: 'path', required: true, summary: 'a file or a directory of the vault' }],
+    options: [JSON_OPTION],
+    examples: [['lattice where ~/Vault/photos', 'whether losing this disk would lose any of them']],
+    load: () => import('./where.ts'),
+  },
+  {
     name: 'pins',
     summary: 'what is kept on this device, and how much of it is here',
     arguments: [{ name: 'dir', required: false, summary: 'one vault; without it, all' }],

@@ -3,7 +3,8 @@
 //   journal   every record intact, every batch and loose chunk opens
 //   packs     every record's checksum, every bundle's index; with readData every chunk's hash
 //   index     the state of a fold of the whole journal, made beside it, is equal to it
-//   chunks    every chunk that a file names is somewhere; with readData it reads and has its hash
+//   chunks    every chunk that a file names is here, or in a bundle that another device has
+//             announced; with readData what is here reads and has its hash. Nothing is fetched.
 
 import { mkdtemp, rm } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -20,6 +21,7 @@ import { vaultMembers } from '../vault/members-view.ts'
 import { replayInto, settle } from '../vault/rebuild.ts'
 import { isDamage, isFromLmdb } from './damage.ts'
 import type { Engine } from './engine.ts'
+import { isShared } from './sync-keys.ts'
 
 const FINDINGS_MAX = 1000
 const LIST_MAX = 1000
@@ -50,6 +52,7 @@ class Check {
   readonly #counts: Record<string, number> = {}
   readonly #findings: CheckFinding[] = []
   #findingCount = 0
+  #elsewhere = 0
 
   constructor(engine: Engine) {
     this.#engine = engine
@@ -161,7 +164,7 @@ class Check {
         await pause()
       }
     }
-    Object.assign(this.#counts, { files, chunks: seen.size })
+    Object.assign(this.#counts, { files, chunks: seen.size, chunksElsewhere: this.#elsewhere })
   }
 
   async #file(
@@ -173,10 +176,11 @@ class Check {
   ): Promise<void> {
     const store = this.#engine.content
     try {
-      for (const id of await store.chunksOf(content, sizeBytes)) {
+      for (const id of store.chunksOf(content, sizeBytes)) {
         if (seen.has(id)) continue
         seen.add(id)
-        if (readData) await store.verifyChunk(id)
+        if (this.#isElsewhere(id)) this.#elsewhere++
+        else if (readData) await store.verifyChunk(id)
         else if (!this.#isStored(id)) {
           throw new LatticeError('chunk-missing', 'a chunk is not on this device')
         }
@@ -184,6 +188,13 @@ class Check {
     } catch (error) {
       this.#damage(error, `content of inode ${ino}`)
     }
+  }
+
+  /** Where others are, what they announce may still be on its way. */
+  #isElsewhere(id: ChunkId): boolean {
+    const { chunks } = this.#engine.index
+    if (chunks.get(id) !== undefined) return false // it should be here
+    return chunks.away(id).length > 0 || isShared(this.#engine)
   }
 
   /** In the journal, or in a part of a pack that is there. */

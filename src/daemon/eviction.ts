@@ -97,7 +97,7 @@ export function* bundlesOf(engine: Engine, node: NodeInfo): Generator<BundlePlac
   const { content, attr: { sizeBytes } } = node
   if (content === undefined) return
   try {
-    for (const places of engine.content.placesHere(content, sizeBytes)) yield* places
+    for (const { here } of engine.content.holdings(content, sizeBytes)) yield* here
   } catch (error) {
     if (!isLatticeError(error)) throw error // a damaged tree: its file cannot be read here either
   }

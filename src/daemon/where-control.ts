@@ -1,28 +1,25 @@
 // Where content is, as the control API offers it: pins, and what other devices hold. Asks the vault
 // that is mounted; everything that takes long is done by the vault's own parts.
 
-import { setTimeout as delay } from 'node:timers/promises'
 import type * as Api from '../api/client-where-types.ts'
 import type { WhereControl } from '../api/where-routes.ts'
+import { toHex } from '../util/bytes.ts'
 import { LatticeError } from '../util/errors.ts'
+import { VaultMembers } from '../vault/members-view.ts'
 import { Copies } from './copies.ts'
 import type { Ino } from '../vault/buffers.ts'
 import type { OpenVault } from './open-vault.ts'
-import type { EvictionState, Eviction } from './eviction.ts'
+import type { Engine } from './engine.ts'
+import type { EvictionState } from './eviction.ts'
 import type { PinKeeper, PinState } from './pin-keeper.ts'
 import type { Placing } from './placing.ts'
+import { Steps } from './steps.ts'
 import { joined, nodeAt, textFor } from './vault-queries.ts'
+import { Whereabouts } from './whereabouts.ts'
+import type { WhereaboutsState } from './whereabouts.ts'
 
 /** An answer comes by then. */
-const STEP_MS = 500
 const COUNT_MS = 2000
-
-interface Running {
-  eviction: Eviction
-  /** Resolves, true, whatever it came to. */
-  ended: Promise<true>
-  failure: Error | undefined
-}
 
 /** Asks a mounted vault. Throws 'vault-not-found', 'not-mounted'. */
 export type AskVault = <T>(
@@ -33,7 +30,8 @@ export class DaemonWhere implements WhereControl {
   readonly #ask: AskVault
   /** Questions that go on, of each open vault the last for each number. */
   readonly #copies = new WeakMap<OpenVault, Map<number, Copies>>()
-  readonly #evictions = new WeakMap<OpenVault, Map<string, Running>>()
+  readonly #evictions = new WeakMap<OpenVault, Steps<EvictionState>>()
+  readonly #whereabouts = new WeakMap<OpenVault, Steps<WhereaboutsState>>()
 
   constructor(ask: AskVault) {
     this.#ask = ask
@@ -73,20 +71,30 @@ export class DaemonWhere implements WhereControl {
   evict(vaultId: string, { path, copies }: Api.EvictRequest): Promise<Api.EvictResult> {
     return this.#ask(vaultId, async (vault) => {
       const placing = writable(vault)
-      const all = this.#evictions.get(vault) ?? new Map<string, Running>()
-      this.#evictions.set(vault, all)
-      const key = `${copies} ${path}`
-      let running = all.get(key)
-      if (running === undefined) {
-        const { ino } = nodeAt(vault.engine.tree, path)
-        refusePinned(placing.pins, path, ino)
-        running = begun(placing.eviction(ino), copies)
-        all.set(key, running)
-      }
-      const isDone = await Promise.race([running.ended, delay(STEP_MS, false)])
-      if (isDone) all.delete(key)
-      if (running.failure !== undefined) throw running.failure
-      return evictionOf(running.eviction.state, isDone)
+      const { state, isDone } = await stepsOf(this.#evictions, vault).step(
+        `${copies} ${path}`,
+        () => {
+          const { ino } = nodeAt(vault.engine.tree, path)
+          refusePinned(placing.pins, path, ino)
+          const eviction = placing.eviction(ino)
+          return { state: () => eviction.state, ended: eviction.run(copies) }
+        },
+      )
+      return evictionOf(state, isDone)
+    })
+  }
+
+  /** As evict(). */
+  where(vaultId: string, { path }: Api.PathRequest): Promise<Api.WhereResult> {
+    return this.#ask(vaultId, async (vault) => {
+      const { engine, peers } = vault
+      if (peers === undefined) throw new LatticeError('denied', 'the vault is read-only')
+      const { state, isDone } = await stepsOf(this.#whereabouts, vault).step(path, () => {
+        const { ino } = nodeAt(engine.tree, path)
+        const whereabouts = new Whereabouts(engine, peers, ino)
+        return { state: () => whereabouts.state, ended: whereabouts.run() }
+      })
+      return whereOf(engine, state, isDone)
     })
   }
 
@@ -118,16 +126,29 @@ export class DaemonWhere implements WhereControl {
   }
 }
 
-function begun(eviction: Eviction, copies: number): Running {
-  const running: Running = { eviction, failure: undefined, ended: Promise.resolve(true) }
-  running.ended = eviction.run(copies).then(
-    () => true as const,
-    (error: unknown) => {
-      running.failure = error instanceof Error ? error : new Error(String(error))
-      return true as const
-    },
-  )
-  return running
+/** What goes on in a vault that is open. */
+function stepsOf<State>(
+  all: WeakMap<OpenVault, Steps<State>>, vault: OpenVault,
+): Steps<State> {
+  const steps = all.get(vault) ?? new Steps<State>()
+  all.set(vault, steps)
+  return steps
+}
+
+function whereOf(engine: Engine, state: WhereaboutsState, isDone: boolean): Api.WhereResult {
+  const { devices, copies, ...counts } = state
+  const members = engine.core.members instanceof VaultMembers ? engine.core.members.members : null
+  return {
+    done: isDone,
+    ...counts,
+    devices: [...devices].map(([device, bundles]) => ({
+      device: toHex(Buffer.from(device, 'latin1')),
+      label: members?.label(device) ?? '',
+      role: members?.get(device)?.role ?? '',
+      bundles,
+    })),
+    copies: Array.from(copies, (count) => count ?? 0),
+  }
 }
 
 function evictionOf(state: EvictionState, isDone: boolean): Api.EvictResult {

@@ -130,7 +130,7 @@ for (const workers of [false, true]) {
       t.equal(index.entries.size, before, 'written at once again: nothing new')
       await rhythm(false)
       const content = await writeWhole({ store, frozen } as Bench, model)
-      const ids = await store.chunksOf(content, model.length)
+      const ids = store.chunksOf(content, model.length)
       t.ok([...ids].every((id) => index.get(id) !== undefined), 'all chunks are known')
     }
     await store.close()

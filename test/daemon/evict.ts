@@ -13,6 +13,7 @@ import { openLog } from '../../src/daemon/log.ts'
 import { PinList } from '../../src/daemon/pin-list.ts'
 import { Placing } from '../../src/daemon/placing.ts'
 import type { EvictionState } from '../../src/daemon/eviction.ts'
+import { Whereabouts } from '../../src/daemon/whereabouts.ts'
 import type { Name } from '../../src/ops/types.ts'
 import { must } from '../../src/util/assert.ts'
 import { firstDevice, pathIn, until } from './sync-devices.helper.ts'
@@ -79,6 +80,13 @@ t.test('only what others prove to hold goes, and comes again', { timeout: 170_00
   t.notOk(one.engine.packs.hasUnsettled)
   t.not(stateOf(one, 'film'), 'local')
   t.equal(stateOf(one, 'photo'), 'local', 'what is not below it stays')
+  const whereabouts = new Whereabouts(one.engine, one.sync, one.engine.tree.root)
+  await whereabouts.run()
+  const { state } = whereabouts
+  t.match(state, { files: 2, contentBytes: 9_000_000, unknown: 0, loose: 0, asked: state.bundles })
+  t.equal(state.here, state.bundles - gone.bundles)
+  t.same([...state.devices], [[two.author, state.bundles]])
+  t.same([state.copies[0], state.copies[1], state.copies[2]], [undefined, gone.bundles, state.here])
   const census = new Census(one.engine)
   t.match(await census.counts(5000), { isWhole: true, files: 2, here: 1, bytes: 9_000_000 })
   const copies = new Copies(one.engine, one.sync, 1)
