@@ -84,6 +84,10 @@ export class SimMembers implements MembersView {
     return this.members.precedes(toHex(one), toHex(other))
   }
 
+  knowsEpoch(epochId: Uint8Array): boolean {
+    return this.members.hasGenesis && this.members.epoch(toHex(epochId)) !== undefined
+  }
+
   mayRequire(author: AuthorId, seq: number): boolean {
     const key = `${author}${seq}`
     let rank = this.#ranks.get(key)
@@ -149,6 +153,17 @@ export class SimEpochs {
     return this.#epochs.get(hex)
   }
 
+  /** Whether `one` comes before `other`, by the parents of their ops. */
+  precedes(one: string, other: string): boolean {
+    const parents = this.#parents.get(other) ?? []
+    return parents.some((parent) => parent === one || this.precedes(one, parent))
+  }
+
+  /** Those that a device was given, the oldest first. */
+  heldBy(author: AuthorId): SimEpoch[] {
+    return [...this.#epochs.values()].filter(({ holders }) => holders.has(author))
+  }
+
   #open(hex: string, holders: readonly AuthorId[]): void {
     for (const holder of holders) this.#epochs.get(hex)?.holders.add(holder)
     for (const parent of this.#parents.get(hex) ?? []) this.#open(parent, holders)
@@ -194,6 +209,11 @@ export class SimKeys implements CoreKeys {
     const { members } = view as SimMembers
     if (members === undefined || !members.hasGenesis) return
     this.#members = members
+  }
+
+  /** Any epoch whose keys are here: what no honest device seals under. */
+  held(): EpochSeal[] {
+    return this.#epochs.heldBy(this.author)
   }
 
   /** Blocks name epochs before their ops are known: a key is there once the device has it. */
