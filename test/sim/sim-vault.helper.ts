@@ -61,8 +61,7 @@ export function addOp(index: number, role: Role = index === 1 ? 'admin' : 'write
   }
 }
 
-/** What members say, for one set of control batches; the last few answers are kept: all devices
- *  of a world ask for the same. */
+/** What members say, for one set of control batches. */
 export class SimMembers implements MembersView {
   readonly members: Members
   readonly #ranks = new Map<string, number>()
