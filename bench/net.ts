@@ -60,6 +60,7 @@ async function open(self: number, bundles: Map<BundleId, Uint8Array>, port?: num
     source: {
       has: (ids) => Promise.resolve(ids.map((id) => bundles.has(id))),
       read: (id) => Promise.resolve(bundles.get(id)),
+      reliable: (ids) => Promise.resolve(ids.map(() => true)),
     },
     sink: { store: () => Promise.resolve() },
     options: {

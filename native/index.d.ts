@@ -73,3 +73,12 @@ export interface AeadAddon {
     out: Uint8Array,
   ): boolean
 }
+
+export interface SpaceAddon {
+  /**
+   * Gives the space of stretches inside a file back; they read as zeros. `ranges`: offsets and
+   * sizes in turns, in bytes. On a thread of its own; `fd` stays open until it has settled. Rejects
+   * with errno, EOPNOTSUPP where the file system cannot.
+   */
+  punchHoles(this: void, fd: number, ranges: readonly number[]): Promise<number>
+}

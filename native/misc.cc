@@ -1,7 +1,8 @@
 // Small calls that Node does not offer: a socket pair for tests, the service manager's datagram, no
-// core dumps, and a durable write in one hop to the thread pool.
+// core dumps, a durable write in one hop to the thread pool, and giving space inside a file back.
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -12,6 +13,7 @@
 #include <cstring>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "napi-task.h"
 #include "napi-util.h"
@@ -164,6 +166,62 @@ napi_value write_and_sync(napi_env env, napi_callback_info info) {
   return promise;
 }
 
+// ---- punchHoles -----------------------------------------------------------------------------
+
+struct Hole {
+  uint64_t offset, size;
+};
+
+int punch(int fd, const Hole& hole) {
+#ifdef __APPLE__
+  fpunchhole_t range{};
+  range.fp_offset = static_cast<off_t>(hole.offset);
+  range.fp_length = static_cast<off_t>(hole.size);
+  while (fcntl(fd, F_PUNCHHOLE, &range) != 0) {
+#else
+  while (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                   static_cast<off_t>(hole.offset), static_cast<off_t>(hole.size)) != 0) {
+#endif
+    if (errno != EINTR) return errno;
+  }
+  return 0;
+}
+
+napi_value punch_holes(napi_env env, napi_callback_info info) {
+  napi_value args[2];
+  uint64_t fd;
+  uint32_t count = 0;
+  bool is_array = false;
+  if (!get_args(env, info, 2, args) ||
+      !get_uint(env, args[0], 0, 0x7fffffff, &fd, "punchHoles: fd")) {
+    return nullptr;
+  }
+  if (napi_is_array(env, args[1], &is_array) != napi_ok || !is_array ||
+      napi_get_array_length(env, args[1], &count) != napi_ok || count % 2 != 0) {
+    return throw_invalid(env, "punchHoles: offsets and sizes in turns");
+  }
+  std::vector<uint64_t> numbers(count);
+  for (uint32_t i = 0; i < count; i++) {
+    napi_value value;
+    napi_get_element(env, args[1], i, &value);
+    const uint64_t least = i % 2;  // a size is at least 1
+    if (!get_uint(env, value, least, uint64_t{1} << 52, &numbers[i], "punchHoles: range")) {
+      return nullptr;
+    }
+  }
+  return start_task(env, "lattice.punchHoles", [fd, numbers = std::move(numbers)] {
+    TaskResult r;
+    for (size_t i = 0; i < numbers.size() && !r.failed; i += 2) {
+      r.error = punch(static_cast<int>(fd), {numbers[i], numbers[i + 1]});
+      if (r.error == 0) continue;
+      r.failed = true;
+      r.code = "system";
+      r.message = std::string("punchHoles: ") + std::strerror(r.error);
+    }
+    return r;
+  });
+}
+
 }  // namespace
 
 }  // namespace lattice
@@ -174,4 +232,5 @@ void register_misc(napi_env env, napi_value exports) {
   export_function(env, exports, "sdNotify", sd_notify);
   export_function(env, exports, "disableCoreDumps", disable_core_dumps);
   export_function(env, exports, "writeAndSync", write_and_sync);
+  export_function(env, exports, "punchHoles", punch_holes);
 }

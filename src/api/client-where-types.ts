@@ -42,3 +42,36 @@ export interface CopiesResult {
   bundles: number
   held: number
 }
+
+export interface EvictRequest {
+  path: PathText
+  /** Devices beside this one that must prove to hold what goes; at least 1. */
+  copies: number
+}
+
+export interface EvictResult {
+  done: boolean
+  /** Looked at, below the path. */
+  files: number
+  bundles: number
+  /** Sealed bytes that are here no more. */
+  freedBytes: number
+  /** Sealed bytes that stay, by reason: pinned, in-use, shared (with files elsewhere in the vault),
+   *  not-published, not-proven, damaged. */
+  stays: Record<string, number>
+}
+
+/** Of all files with content. */
+export interface ContentResult {
+  /** Counted all; else as far as it has come. */
+  isWhole: boolean
+  files: number
+  here: number
+  partial: number
+  elsewhere: number
+  bytes: number
+  bytesHere: number
+  /** Sealed bytes in packs, all versions; and the limit for them. */
+  storedBytes: number
+  limitBytes?: number
+}

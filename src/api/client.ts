@@ -169,6 +169,15 @@ export class ControlClient {
     return this.#call('POST', `/vaults/${vaultId}/copies`, body)
   }
 
+  /** One step; to be asked again until it is done. */
+  evict(vaultId: string, body: Where.EvictRequest): Promise<Where.EvictResult> {
+    return this.#call('POST', `/vaults/${vaultId}/evict`, body)
+  }
+
+  content(vaultId: string): Promise<Where.ContentResult> {
+    return this.#call('GET', `/vaults/${vaultId}/content`)
+  }
+
   recoveryPhrases(body: Api.KeyAccess): Promise<Api.PhraseResult> {
     return this.#call('POST', '/keys/recovery', body)
   }

@@ -1,7 +1,8 @@
 // Routes of the control API about where content is (server.ts has the rest), of a mounted vault:
 //
 //   GET  …/pins                          POST …/pin {path}   POST …/unpin {path}
-//   POST …/copies {copies}               one step; goes on while it is asked again with the same
+//   GET  …/content                       POST …/evict {path, copies}
+//   POST …/copies {copies}               evict and copies: one step; asked again, it goes on
 
 import type { FastifyInstance } from 'fastify'
 import Type from 'typebox'
@@ -15,6 +16,8 @@ export interface WhereControl {
   pin(vaultId: string, request: Api.PathRequest): Promise<Api.PinsResult>
   unpin(vaultId: string, request: Api.PathRequest): Promise<Api.PinsResult>
   copies(vaultId: string, request: Api.CopiesRequest): Promise<Api.CopiesResult>
+  evict(vaultId: string, request: Api.EvictRequest): Promise<Api.EvictResult>
+  content(vaultId: string): Promise<Api.ContentResult>
 }
 
 const PATH_MAX_LENGTH = 64 * 1024
@@ -22,6 +25,8 @@ const ID = Type.Object({ id: Type.String({ pattern: '^[0-9a-f]{32}$' }) })
 const path = Type.String({ maxLength: PATH_MAX_LENGTH })
 const PATH = Type.Object({ path }, { additionalProperties: false })
 const copies = Type.Integer({ minimum: 0, maximum: 255 })
+const least = Type.Integer({ minimum: 1, maximum: 255 })
+const EVICT = Type.Object({ path, copies: least }, { additionalProperties: false })
 const COPIES = Type.Object({ copies }, { additionalProperties: false })
 
 export function addWhereRoutes(app: FastifyInstance, control: WhereControl): void {
@@ -42,5 +47,7 @@ export function addWhereRoutes(app: FastifyInstance, control: WhereControl): voi
   get('pins', (id) => control.pins(id))
   post<Api.PathRequest>('pin', PATH, (id, request) => control.pin(id, request))
   post<Api.PathRequest>('unpin', PATH, (id, request) => control.unpin(id, request))
+  get('content', (id) => control.content(id))
+  post<Api.EvictRequest>('evict', EVICT, (id, request) => control.evict(id, request))
   post<Api.CopiesRequest>('copies', COPIES, (id, request) => control.copies(id, request))
 }

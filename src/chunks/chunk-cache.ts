@@ -60,6 +60,12 @@ export class ChunkReader {
     return location.where === 'journal' || this.#packs.covers(location) ? location : undefined
   }
 
+  /** Somebody has it from a cache: where it lies is in use, too. */
+  used(id: ChunkId): void {
+    const location = this.#locations.get(id)
+    if (location?.where === 'pack') this.#packs.use.touch(location.file, location.bundleOffset)
+  }
+
   /** As known(); throws 'chunk-missing'. */
   locate(id: ChunkId): ChunkLocation {
     const location = this.known(id)

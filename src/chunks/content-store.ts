@@ -17,7 +17,9 @@ import { openBundle } from './bundle.ts'
 import { ChunkReader } from './chunk-cache.ts'
 import { checkChunkId, chunkIdOf } from './chunk-id.ts'
 import type { ChunkId } from './chunk-id.ts'
-import type { AwayBundle, BundlePlace, ChunkIndex, LooseChunks } from './chunk-index-port.ts'
+import type {
+  AwayBundle, BundlePlace, ChunkIndex, ChunkLocation, LooseChunks,
+} from './chunk-index-port.ts'
 import { decompressChunk } from './compress.ts'
 import type {
   AwayBundles,
@@ -31,6 +33,7 @@ import type {
   Urgency,
   WorkingContent,
 } from './content-store-ports.ts'
+import { LocalBundles } from './local-bundles.ts'
 import { isHole, totalBytes } from './manifest.ts'
 import type { Placed } from './manifest.ts'
 import { decodeNode, encodeNode, holeBytesUnder, makeNode } from './manifest-node.ts'
@@ -94,11 +97,14 @@ export class SealedContentStore implements ContentStore {
   readonly #sealer: Sealer
   readonly #splitKey: Uint8Array
   readonly #nodes: Lru<ChunkId, ManifestNode>
+  /** Whole bundles of this device. */
+  readonly bundles: LocalBundles
 
   constructor(options: ContentStoreOptions) {
     this.#options = options
     const { index, loose, packs, backend, idKey, readFrozen } = options
     this.#reader = new ChunkReader(index, loose, packs, options.plainCacheBytes, options.away)
+    this.bundles = new LocalBundles(this.#reader, index, packs)
     this.#splitKey = deriveKey(idKey, 'lattice/0/manifest-split')
     this.#nodes = new Lru({ maxBytes: options.nodeCacheBytes ?? NODE_CACHE_BYTES })
     this.#sealer = new Sealer({
@@ -243,6 +249,30 @@ export class SealedContentStore implements ContentStore {
     if (absent === 0) return { state: 'local' }
     const bytes = { here, all: here + absent }
     return { state: here === 0 ? 'remote' : 'partial', bytes }
+  }
+
+  /**
+   * Where in packs lies what is here of the content, nodes of its tree included, in stretches.
+   * Nothing is fetched. Throws 'damaged-pack' when a node does not open.
+   */
+  *placesHere(content: Content, sizeBytes: number): Generator<ChunkLocation[]> {
+    if (content.kind === 'inline') return
+    const working = new Working(content, sizeBytes)
+    for (let at = 0; at < sizeBytes; at += LOOKUP_BYTES) {
+      const places: ChunkLocation[] = []
+      const see = (id: ChunkId): void => {
+        const location = this.#reader.known(id)
+        if (location?.where === 'pack') places.push(location)
+      }
+      const placed: Placed[] = []
+      const needs = working.extents(at, Math.min(at + LOOKUP_BYTES, sizeBytes), placed)
+      runNow(this.#done(needs), (wanted) => {
+        see(wanted.ref.chunk as ChunkId)
+        return this.#getWaiting(wanted)
+      })
+      for (const { extent } of placed) if (extent.chunk !== '') see(extent.chunk)
+      yield places
+    }
   }
 
   async sync(): Promise<void> {
@@ -442,7 +472,10 @@ export class SealedContentStore implements ContentStore {
   #get(wanted: NodeWanted): ManifestNode | undefined {
     const id = wanted.ref.chunk as ChunkId
     const node = this.#nodes.get(id)
-    if (node !== undefined) return checkNode(node, wanted)
+    if (node !== undefined) {
+      this.#reader.used(id)
+      return checkNode(node, wanted)
+    }
     const location = this.#reader.locateNow(id)
     const plain = location && this.#reader.readNow(id, location)
     return plain === undefined ? undefined : this.#keep(plain, wanted)

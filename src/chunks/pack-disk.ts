@@ -4,15 +4,24 @@
 // The worker's part of crash safety is tested by killing real processes (test/chunks/pack-kill).
 
 import fs from 'node:fs'
+import { getSystemErrorName } from 'node:util'
+import type { SpaceAddon } from '../../native/index.d.ts'
+import { loadAddon } from '../crypto/native.ts'
 import { assert } from '../util/assert.ts'
-import { errnoName, fromSystemError } from '../util/errors.ts'
+import { LatticeError, errnoName, fromSystemError } from '../util/errors.ts'
 import type { Disk, DiskFile } from './content-store-ports.ts'
 
 /** What packs need of a file, and of a disk: less than the Disk port, which fits. */
 export type PackFile = Pick<
   DiskFile,
   'path' | 'fd' | 'sizeBytes' | 'readSync' | 'write' | 'sync' | 'close'
->
+> & {
+  /** Gives the space of stretches back, [offset, offset + sizeBytes) each: they read as zeros.
+   *  Rejects 'unsupported' where the file system cannot, as do disks without it. */
+  punch?(holes: readonly Hole[]): Promise<void>
+}
+
+export type Hole = { offset: number; sizeBytes: number }
 
 export type PackDisk = Pick<Disk, 'makeDirectory' | 'list' | 'syncDirectory'> & {
   create(path: string): PackFile
@@ -119,6 +128,15 @@ class DirectFile implements PackFile {
     await asyncAttempt(`sync ${this.path}`, (done) => fs.fdatasync(this.fd, done))
   }
 
+  async punch(holes: readonly Hole[]): Promise<void> {
+    const ranges = holes.flatMap(({ offset, sizeBytes }) => [offset, sizeBytes])
+    try {
+      await loadAddon<SpaceAddon>().punchHoles(this.fd, ranges)
+    } catch (error) {
+      throw punchError(error, `give space back in ${this.path}`)
+    }
+  }
+
   close(): void {
     if (this.#closed) return
     this.#closed = true
@@ -155,6 +173,19 @@ function writeAll(fd: number, offset: number, bytes: Uint8Array): Promise<void> 
     }
     step(0)
   })
+}
+
+function punchError(error: unknown, what: string): Error {
+  const number = (error as { errno?: unknown }).errno
+  const code = typeof number === 'number' && number > 0 ? getSystemErrorName(-number) : undefined
+  if (code === 'EOPNOTSUPP' || code === 'ENOTSUP' || code === 'ENOSYS') {
+    return new LatticeError('unsupported', `${what}: the file system cannot do that`, {
+      hint: 'keep the state of the vault on ext4, xfs, btrfs, tmpfs or APFS',
+      details: { errno: code },
+    })
+  }
+  const known = code === undefined ? error : Object.assign(new Error(code), { code })
+  return fromSystemError(known, what)
 }
 
 function attempt<T>(what: string, task: () => T): T {

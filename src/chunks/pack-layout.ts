@@ -103,17 +103,34 @@ export type PackScan = {
   damaged: boolean
 }
 
+/** Bytes of the bundle at that offset, if it was given up (gone-list.ts). */
+export type GoneAt = (bundleOffset: number) => number | undefined
+
+export type ScanOptions = {
+  /** What is known from elsewhere to be durable. */
+  durableBytes?: number
+  /** What was given up is passed over. */
+  goneAt?: GoneAt | undefined
+}
+
 /**
  * Walks the records of [from, end), `from` being 4096 or the start of a unit, and checks their
- * sums. `durableBytes`: what is known from elsewhere to be durable. Behind a broken place it goes
- * on at the next unit that makes sense; records found there count only when the place is damage.
+ * sums. Behind a broken place it goes on at the next unit that makes sense; records found there
+ * count only when the place is damage.
  */
-export function scanPack(read: ReadAt, from: number, end: number, durableBytes = 0): PackScan {
-  const window = new Uint8Array(BUNDLE_MAX_BYTES + RECORD_HEADER_BYTES)
+export function scanPack(
+  read: ReadAt, from: number, end: number, { durableBytes = 0, goneAt }: ScanOptions = {},
+): PackScan {
+  const window = newWindow()
   const scan: PackScan = { records: [], brokenAt: undefined, damaged: false }
   let goodCount = 0
   let at = from
   while (at + RECORD_HEADER_BYTES <= end) {
+    const goneBytes = goneAt?.(at + RECORD_HEADER_BYTES)
+    if (goneBytes !== undefined) {
+      at += RECORD_HEADER_BYTES + goneBytes
+      continue
+    }
     const record = recordAt(read, at, end, window)
     if (record === 'padding') {
       at = alignUp(at + 1)
@@ -132,6 +149,49 @@ export function scanPack(read: ReadAt, from: number, end: number, durableBytes =
     if (!scan.damaged) scan.records.length = goodCount
   }
   return scan
+}
+
+/**
+ * Where the records of [4096, end) are, by their headers: bundles are not read. It ends where a
+ * header makes no sense.
+ */
+export function* listPack(read: ReadAt, end: number, goneAt: GoneAt): Generator<PackRecord> {
+  let window: Uint8Array | undefined
+  for (let at = BLOCK_BYTES; at + RECORD_HEADER_BYTES <= end;) {
+    const goneBytes = goneAt(at + RECORD_HEADER_BYTES)
+    if (goneBytes !== undefined) {
+      at += RECORD_HEADER_BYTES + goneBytes
+      continue
+    }
+    // the last bytes of a block: rest of a unit, or the begin of a header; only its sum tells
+    const isUnsure = alignUp(at) - at < RECORD_HEADER_BYTES && at % BLOCK_BYTES !== 0
+    if (isUnsure) window ??= newWindow()
+    const record = isUnsure && window !== undefined
+      ? recordAt(read, at, end, window)
+      : headerAt(read, at, end)
+    if (record === 'broken') return
+    if (record === 'padding') {
+      at = alignUp(at + 1)
+    } else {
+      yield record
+      at = record.bundleOffset + record.bundleBytes
+    }
+  }
+}
+
+function headerAt(read: ReadAt, at: number, end: number): PackRecord | 'padding' | 'broken' {
+  const header = new Uint8Array(RECORD_HEADER_BYTES)
+  if (read(at, header) < header.length) return 'broken'
+  const bundleBytes = readU32(header, 0)
+  if (bundleBytes === 0) return 'padding'
+  const bundleOffset = at + RECORD_HEADER_BYTES
+  const isPossible = bundleBytes >= BUNDLE_MIN_BYTES && bundleBytes <= BUNDLE_MAX_BYTES
+  if (!isPossible || bundleOffset + bundleBytes > end) return 'broken'
+  return { bundleOffset, bundleBytes, durableBytes: readU32(header, 4) * BLOCK_BYTES }
+}
+
+function newWindow(): Uint8Array {
+  return new Uint8Array(BUNDLE_MAX_BYTES + RECORD_HEADER_BYTES)
 }
 
 function recordAt(

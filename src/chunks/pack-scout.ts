@@ -8,6 +8,7 @@ import type { BundleId } from './bundle-id.ts'
 import { openBundleIndex } from './bundle.ts'
 import { parseHeader } from './bundle-layout.ts'
 import type { BundlePlace } from './chunk-index-port.ts'
+import { GoneList } from './gone-list.ts'
 import type { PackDisk } from './pack-disk.ts'
 import { BLOCK_BYTES, scanPack } from './pack-layout.ts'
 
@@ -28,15 +29,17 @@ export type PackStretch = { path: string; file: number; begin: number; end: numb
 export function nameBundles(
   disk: PackDisk,
   bundleKey: (epochId: Uint8Array) => Uint8Array | undefined,
+  vaultId: Uint8Array,
   { path, file, begin, end }: PackStretch,
 ): FoundBundle[] {
+  const gone = GoneList.read(disk, path, vaultId)
   const pack = disk.open(path, 'read')
   try {
     const read = (offset: number, into: Uint8Array): number => pack.readSync(offset, into)
     const found: FoundBundle[] = []
     for (let from = Math.max(begin, BLOCK_BYTES); from < end && found.length === 0;) {
       const to = Math.min(end, from + STRETCH_BYTES)
-      const { records } = scanPack(read, from, to)
+      const { records } = scanPack(read, from, to, { goneAt: (offset) => gone.at(offset) })
       for (const { bundleOffset, bundleBytes } of records.slice(0, BUNDLES_AT_ONCE)) {
         const sealed = Buffer.allocUnsafe(bundleBytes)
         read(bundleOffset, sealed)

@@ -11,14 +11,19 @@ import fs from 'node:fs'
 import { join } from 'node:path'
 import { assert } from '../util/assert.ts'
 import { LatticeError, fromSystemError, isLatticeError } from '../util/errors.ts'
+import { BundleUse } from './bundle-use.ts'
 import { BUNDLE_HEADER_BYTES, parseHeader } from './bundle-layout.ts'
 import type { BundleEntry, BundleHeader } from './bundle-layout.ts'
 import { readBundleIndex } from './bundle.ts'
 import { packFileOf, packNumberOf, packWriterOf } from './chunk-index-port.ts'
-import type { ChunkLocation } from './chunk-index-port.ts'
-import type { PackDisk, PackFile } from './pack-disk.ts'
-import { BLOCK_BYTES, NO_PACK, parsePackHeader, scanPack } from './pack-layout.ts'
-import type { PackHeader, PackRecord } from './pack-layout.ts'
+import type { BundlePlace, ChunkLocation } from './chunk-index-port.ts'
+import { GoneList } from './gone-list.ts'
+import type { Stretch } from './gone-list.ts'
+import type { Hole, PackDisk, PackFile } from './pack-disk.ts'
+import {
+  BLOCK_BYTES, NO_PACK, RECORD_HEADER_BYTES, alignUp, listPack, parsePackHeader, scanPack,
+} from './pack-layout.ts'
+import type { GoneAt, PackHeader, PackRecord } from './pack-layout.ts'
 import { packName } from './pack-writer.ts'
 
 /** A broken place in a pack; `offset` counts from the start of the file. */
@@ -38,7 +43,7 @@ export type PackStoreOptions = {
   openMax?: number
 }
 
-type Pack = { validBytes: number; damaged: boolean }
+type Pack = { validBytes: number; damaged: boolean; gone: GoneList }
 type Open = { file: PackFile; pins: number; headers: Map<number, BundleHeader> }
 
 /** Writers are numbered from 0; there is one for each thread that writes packs. */
@@ -52,6 +57,10 @@ export class PackStore {
   /** Least recently used first. */
   readonly #open = new Map<number, Open>()
   readonly damage: PackDamage[] = []
+  /** Bundles that a crash kept from being given up: they are here, and the index may not know. */
+  readonly kept: BundlePlace[] = []
+  /** When bundles were used last. */
+  readonly use = new BundleUse()
 
   private constructor(options: PackStoreOptions) {
     this.#options = options
@@ -102,14 +111,79 @@ export class PackStore {
 
   grew(file: number, validBytes: number): void {
     const pack = this.#packs.get(file)
-    if (pack === undefined) this.#packs.set(file, { validBytes, damaged: false })
-    else pack.validBytes = Math.max(pack.validBytes, validBytes)
+    if (pack === undefined) {
+      const gone = GoneList.empty(this.#options.disk, this.pathOf(file), this.#options.vaultId)
+      this.#packs.set(file, { validBytes, damaged: false, gone })
+    } else pack.validBytes = Math.max(pack.validBytes, validBytes)
   }
 
   /** True when the bytes that the location names are in a valid part of a pack. */
   covers({ file, bundleOffset, bundleBytes }: ChunkLocation): boolean {
     const pack = this.#packs.get(file)
-    return pack !== undefined && bundleOffset + bundleBytes <= pack.validBytes
+    if (pack === undefined || bundleOffset + bundleBytes > pack.validBytes) return false
+    return pack.gone.count === 0 || pack.gone.at(bundleOffset) === undefined
+  }
+
+  // ---- giving bundles up: noteGone(), then at one go setGone() and what knows the places, and
+  // giveBack() once the index is durable without them
+
+  /** Bytes of packs that are in use, all told. */
+  storedBytes(): number {
+    let sum = 0
+    for (const { validBytes, gone } of this.#packs.values()) sum += validBytes - gone.sumBytes
+    return sum
+  }
+
+  /** All bundles of a pack but those given up, by the headers of their records alone. */
+  *bundles(file: number): Generator<BundlePlace> {
+    const pack = this.#packs.get(file)
+    if (pack === undefined) return
+    const { file: disk } = this.#opened(file)
+    const read = (offset: number, into: Uint8Array): number => disk.readSync(offset, into)
+    const goneAt = (offset: number): number | undefined => pack.gone.at(offset)
+    for (const { bundleOffset, bundleBytes } of listPack(read, pack.validBytes, goneAt)) {
+      yield { file, bundleOffset, bundleBytes }
+    }
+  }
+
+  /** Durable when it resolves. */
+  async noteGone(places: readonly BundlePlace[]): Promise<void> {
+    for (const [file, some] of byFile(places)) await this.#packs.get(file)?.gone.note(some)
+  }
+
+  /** From now on they are not here. */
+  setGone(places: readonly BundlePlace[]): void {
+    for (const [file, some] of byFile(places)) {
+      this.#packs.get(file)?.gone.add(some)
+      for (const { bundleOffset } of some) {
+        this.#open.get(file)?.headers.delete(bundleOffset)
+        this.use.forget(file, bundleOffset)
+      }
+    }
+  }
+
+  /** Whether something waits for giveBack(). */
+  get hasUnsettled(): boolean {
+    return [...this.#packs.values()].some(({ gone }) => gone.unsettled.length > 0)
+  }
+
+  /**
+   * The space of what was given up goes back to the file system; packs that somebody reads are left
+   * for the next call. The index must be durable without it. Rejects 'unsupported', 'io'.
+   */
+  async giveBack(): Promise<void> {
+    for (const [file, { gone }] of this.#packs) {
+      if (gone.unsettled.length === 0 || (this.#open.get(file)?.pins ?? 0) > 0) continue
+      const disk = this.#options.disk.open(this.pathOf(file), 'write')
+      try {
+        if (disk.punch === undefined) throw new LatticeError('unsupported', 'a disk without holes')
+        const holes = gone.unsettled.map((stretch) => holeIn(stretch))
+        await disk.punch(holes.filter(({ sizeBytes }) => sizeBytes > 0))
+      } finally {
+        disk.close()
+      }
+      await gone.settle()
+    }
   }
 
   /** The open file, kept open until unpin(). Throws 'damaged-pack' when it is gone. */
@@ -129,6 +203,7 @@ export class PackStore {
   /** The bundle's header, checked against its place and vault. */
   header(file: number, bundleOffset: number, bundleBytes: number): BundleHeader {
     const open = this.#opened(file)
+    this.use.touch(file, bundleOffset)
     const known = open.headers.get(bundleOffset)
     if (known !== undefined && known.sealedBytes === bundleBytes) return known
     const bytes = new Uint8Array(BUNDLE_HEADER_BYTES)
@@ -144,6 +219,11 @@ export class PackStore {
     if (open.headers.size >= HEADERS_PER_FILE) open.headers.clear()
     open.headers.set(bundleOffset, header)
     return header
+  }
+
+  /** The header of a whole bundle of this vault. Throws which rule it breaks. */
+  parse(sealed: Uint8Array): BundleHeader {
+    return parseHeader(sealed, sealed.length, this.#options.vaultId)
   }
 
   keyOf(header: BundleHeader): Uint8Array {
@@ -202,7 +282,9 @@ export class PackStore {
   *#records(file: number, from: number, validBytes: number): Generator<PackRecord> {
     const { file: disk } = this.#opened(file)
     const read = (offset: number, into: Uint8Array): number => disk.readSync(offset, into)
-    const { records, brokenAt } = scanPack(read, from, validBytes, validBytes)
+    const { records, brokenAt } = scanPack(
+      read, from, validBytes, { durableBytes: validBytes, goneAt: this.#goneAt(file) },
+    )
     if (brokenAt !== undefined) this.#report(file, brokenAt, 'checksum')
     yield* records
   }
@@ -247,9 +329,15 @@ export class PackStore {
       const pack = disk.open(this.pathOf(file), 'read')
       try {
         const sizeBytes = pack.sizeBytes()
+        const gone = GoneList.read(disk, this.pathOf(file), this.#options.vaultId)
+        const known = { validBytes: sizeBytes, damaged: false, gone }
+        this.#packs.set(file, known)
         const header = this.#checkHeader(pack, file, sizeBytes, marks.get(file) ?? 0)
-        if (header === 'torn') continue
-        this.#packs.set(file, { validBytes: sizeBytes, damaged: header === 'damaged' })
+        known.damaged = header === 'damaged'
+        if (header === 'torn') {
+          this.#packs.delete(file)
+          continue
+        }
         open.add(file)
         if (typeof header === 'string' || header.previousNumber === NO_PACK) continue
         const before = packFileOf(writer, header.previousNumber)
@@ -260,6 +348,24 @@ export class PackStore {
       }
     }
     for (const file of open) await this.#recover(file, marks.get(file) ?? 0)
+    for (const number of numbers) await this.#keepWhole(packFileOf(writer, number))
+  }
+
+  /** What a crash kept from being given back is here: nobody has proven lately to hold it. */
+  async #keepWhole(file: number): Promise<void> {
+    const pack = this.#packs.get(file)
+    if (pack === undefined || pack.gone.unsettled.length === 0) return
+    const { file: disk } = this.#opened(file)
+    const read = (offset: number, into: Uint8Array): number => disk.readSync(offset, into)
+    const whole = pack.gone.unsettled.filter(({ bundleOffset, bundleBytes }) => {
+      const begin = bundleOffset - RECORD_HEADER_BYTES
+      const [found] = scanPack(read, begin, bundleOffset + bundleBytes).records
+      return found?.bundleOffset === bundleOffset && found.bundleBytes === bundleBytes
+    })
+    await pack.gone.revoke(whole)
+    for (const { bundleOffset, bundleBytes } of whole) {
+      this.kept.push({ file, bundleOffset, bundleBytes })
+    }
   }
 
   /** An older pack: its valid length is what its successor says. */
@@ -281,7 +387,8 @@ export class PackStore {
     try {
       const read = (offset: number, into: Uint8Array): number => disk.readSync(offset, into)
       const from = Math.max(BLOCK_BYTES, Math.min(durableBytes, pack.validBytes))
-      const scan = scanPack(read, from, pack.validBytes, durableBytes)
+      const goneAt = this.#goneAt(file)
+      const scan = scanPack(read, from, pack.validBytes, { durableBytes, goneAt })
       if (pack.validBytes < durableBytes) this.#report(file, pack.validBytes, 'too short')
       if (scan.brokenAt !== undefined) {
         if (scan.damaged) this.#report(file, scan.brokenAt, 'checksum')
@@ -292,6 +399,11 @@ export class PackStore {
     } finally {
       disk.close()
     }
+  }
+
+  #goneAt(file: number): GoneAt | undefined {
+    const gone = this.#packs.get(file)?.gone
+    return gone === undefined || gone.count === 0 ? undefined : (offset) => gone.at(offset)
   }
 
   /** The header; 'torn' when nothing of the pack was ever durable, else 'damaged' (reported). */
@@ -306,7 +418,10 @@ export class PackStore {
     const header = parsePackHeader(block.subarray(0, count))
     if (typeof header === 'string') {
       const read = (offset: number, into: Uint8Array): number => pack.readSync(offset, into)
-      const { records } = scanPack(read, BLOCK_BYTES, sizeBytes, sizeBytes)
+      const goneAt = this.#goneAt(file)
+      const { records } = scanPack(
+        read, BLOCK_BYTES, sizeBytes, { durableBytes: sizeBytes, goneAt },
+      )
       const isTorn = durableBytes === 0 && records.every((record) => record.durableBytes === 0)
       if (isTorn && header !== 'version') return 'torn'
       this.#report(file, 0, header)
@@ -358,6 +473,24 @@ export class PackStore {
     const { directory } = this.#options
     return join(directory, String(packWriterOf(file)), packName(packNumberOf(file)))
   }
+}
+
+function byFile(places: readonly BundlePlace[]): Map<number, BundlePlace[]> {
+  const files = new Map<number, BundlePlace[]>()
+  for (const place of places) {
+    const some = files.get(place.file)
+    if (some === undefined) files.set(place.file, [place])
+    else some.push(place)
+  }
+  return files
+}
+
+/** The whole blocks that nothing else lies in; none: not above 0. */
+function holeIn({ bundleOffset, bundleBytes }: Stretch): Hole {
+  // the header of its record goes, too, where it begins a block
+  const offset = alignUp(bundleOffset - RECORD_HEADER_BYTES)
+  const endBytes = bundleOffset + bundleBytes
+  return { offset, sizeBytes: endBytes - (endBytes % BLOCK_BYTES) - offset }
 }
 
 export function damagedPack(file: number, offset: number, cause?: unknown): LatticeError {

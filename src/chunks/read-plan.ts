@@ -135,6 +135,7 @@ class PlanBuilder {
     const { file, bundleOffset, bundleBytes, plainOffset, storedBytes, plainBytes } = location
     const { fd } = this.#packs.pin(file)
     this.#pinned.push(file)
+    this.#packs.use.touch(file, bundleOffset)
     if (fd === undefined) return false
     const piece = { kind: 'bundle', offset, length, fd, bundleOffset, bundleBytes } as const
     if (location.codec === CODEC_RAW) {

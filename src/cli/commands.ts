@@ -367,6 +367,25 @@ export const COMMANDS: readonly CommandSpec[] = [
     load: async () => ({ run: (await import('./pin.ts')).unpin }),
   },
   {
+    name: 'evict',
+    summary: 'free the disk of what other devices hold',
+    description:
+      'Files stay where they are, and their content is fetched again when it is read. Only what ' +
+      'other devices prove to hold at this moment goes, and nothing that is pinned, open, or ' +
+      'used by files elsewhere in the vault. Older versions go with it. To have it done by ' +
+      'itself, set cache_mib for the vault in config.toml.',
+    arguments: [{ name: 'path', required: true, summary: 'a file or a directory of the vault' }],
+    options: [
+      { flags: '--copies <n>', summary: 'other devices that must hold it; 1 when not given' },
+      JSON_OPTION,
+    ],
+    examples: [
+      ['lattice evict ~/Vault/films', 'seen; the other device has them'],
+      ['lattice evict --copies 2 ~/Vault', 'all that two others hold'],
+    ],
+    load: () => import('./evict.ts'),
+  },
+  {
     name: 'pins',
     summary: 'what is kept on this device, and how much of it is here',
     arguments: [{ name: 'dir', required: false, summary: 'one vault; without it, all' }],

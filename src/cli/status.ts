@@ -1,6 +1,7 @@
 // `lattice status`: the daemon, the keys, every recorded vault. Starts nothing.
 
 import type { Status, VaultStatus } from '../api/client-types.ts'
+import type { ContentResult } from '../api/client-where-types.ts'
 import { isLatticeError } from '../util/errors.ts'
 import type { Context } from './command.ts'
 import { withDaemon, withRunningDaemon } from './daemon-process.ts'
@@ -18,12 +19,34 @@ export async function run(context: Context): Promise<undefined> {
   // one that only answers this question: it ends by itself, and reads the files for us
   const status = running ?? (await withDaemon(context.paths, (client) => client.status()))
   for (const warning of status.warnings) output.warning(warning)
-  output.result({ running: running !== undefined, ...status }, lines(status, running !== undefined))
+  const contents = running === undefined ? new Map() : await contentsOf(context, running)
+  const vaults = status.vaults.map((vault) => {
+    const content = contents.get(vault.id)
+    return content === undefined ? vault : { ...vault, content }
+  })
+  const value = { running: running !== undefined, ...status, vaults }
+  output.result(value, lines({ ...status, vaults }, running !== undefined))
   if (status.keys.protection === 'none') output.warning(UNPROTECTED_WARNING)
   return undefined
 }
 
-function lines(status: Status, running: boolean): string[] {
+type Shown = VaultStatus & { content?: ContentResult }
+
+/** What is where, of the mounted vaults; left out of one that cannot say. */
+async function contentsOf(
+  { paths }: Context, status: Status,
+): Promise<Map<string, ContentResult>> {
+  const mounted = status.vaults.filter((vault) => vault.mounted)
+  return withRunningDaemon(paths, async (client) => {
+    const told = await Promise.all(mounted.map(async ({ id }) => {
+      const content = await client.content(id).catch(() => undefined)
+      return content === undefined ? [] : [[id, content] as const]
+    }))
+    return new Map(told.flat())
+  }).catch(() => new Map<string, ContentResult>())
+}
+
+function lines(status: Status & { vaults: Shown[] }, running: boolean): string[] {
   const { daemon, keys } = status
   const age = durationText(Math.round((Date.now() - daemon.startedMs) / 1000))
   const process = running
@@ -43,7 +66,7 @@ function keysText(protection: string): string {
   return protection === 'none' ? 'no passphrase' : 'protected by a passphrase'
 }
 
-function vaultLines(vault: VaultStatus): string[] {
+function vaultLines(vault: Shown): string[] {
   if (!vault.mounted) return [`vault    ${vault.name}: not mounted, for ${vault.directory}`]
   const mode = vault.readOnly ? ', read-only' : ''
   const lines = [`vault    ${vault.name}: mounted on ${vault.directory}${mode}`]
@@ -52,6 +75,7 @@ function vaultLines(vault: VaultStatus): string[] {
   const content = bytesText(vault.contentBytes ?? 0)
   const stored = bytesText(vault.storedBytes ?? 0)
   lines.push(`         ${files}, ${directories}, ${content}; ${stored} on disk`)
+  if (vault.content !== undefined) lines.push(...contentLines(vault.content))
   const { known, connected } = vault.devices ?? { known: 0, connected: 0 }
   if (known > 0) {
     const others = countText(known, 'other device')
@@ -72,6 +96,24 @@ function vaultLines(vault: VaultStatus): string[] {
     lines.push(`         programs that watch it do not hear of other devices: ${vault.unwatched}`)
   }
   if (vault.trouble !== undefined) lines.push(`         trouble: ${vault.trouble}`)
+  return lines
+}
+
+/** Nothing when all of it is here, and there is no limit. */
+function contentLines(content: ContentResult): string[] {
+  const { isWhole, here, partial, elsewhere, bytes, bytesHere, storedBytes, limitBytes } = content
+  const lines: string[] = []
+  if (partial + elsewhere > 0) {
+    const most = isWhole ? '' : ' so far'
+    const parts = partial === 0 ? '' : `, ${countText(partial, 'file')} in part`
+    lines.push(
+      `         here: ${countText(here, 'file')}${parts}, ${bytesText(bytesHere)} of ` +
+      `${bytesText(bytes)}${most}; the rest is on other devices`,
+    )
+  }
+  if (limitBytes !== undefined) {
+    lines.push(`         ${bytesText(storedBytes)} of content kept, limit ${bytesText(limitBytes)}`)
+  }
   return lines
 }
 

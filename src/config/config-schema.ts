@@ -18,6 +18,7 @@
 //   [vault.NAME]
 //   path = "/home/a/Vault"        # where it is mounted
 //   id = "32 hexadecimal digits"
+//   cache_mib = 20480             # content kept here, beyond what is pinned; none = no limit
 
 import { isAbsolute } from 'node:path'
 import { TomlError, parse } from 'smol-toml'
@@ -26,6 +27,9 @@ import { CLEAN_BYTES_DEFAULT, DIRTY_BYTES_DEFAULT, DIRTY_BYTES_MIN } from './lim
 
 export const CONFIG_VERSION = 1
 const ADDRESSES_MAX = 64
+/** Two packs: less could not be told from what is just coming. */
+const CACHE_BYTES_MIN = 128 * 2 ** 20
+const CACHE_BYTES_MAX = 2 ** 50
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error'] as const
 export type LogLevel = (typeof LOG_LEVELS)[number]
 
@@ -35,6 +39,8 @@ export interface VaultEntry {
   path: string
   /** 32 lower-case hexadecimal digits. */
   id: string
+  /** Content beyond it is given up, least recently used first; undefined = no limit. */
+  cacheBytes?: number
 }
 
 export interface HostPort {
@@ -194,16 +200,21 @@ function kibibytes(table: Table, key: string): number {
 }
 
 function mebibytes(table: Table, key: string, minBytes: number, otherwise: number): number {
-  const value = table[key]
-  if (value === undefined) return otherwise
+  return mebibytesOf(`memory.${key}`, table[key], minBytes, 2 ** 40) ?? otherwise
+}
+
+function mebibytesOf(
+  key: string, value: unknown, minBytes: number, maxBytes: number,
+): number | undefined {
+  if (value === undefined) return undefined
   const bytes = typeof value === 'number' && Number.isInteger(value) ? value * 2 ** 20 : Number.NaN
-  if (bytes >= minBytes && bytes <= 2 ** 40) return bytes
-  throw damaged(`memory.${key} must be an integer from ${minBytes / 2 ** 20} to ${2 ** 20}`)
+  if (bytes >= minBytes && bytes <= maxBytes) return bytes
+  throw damaged(`${key} must be an integer from ${minBytes / 2 ** 20} to ${maxBytes / 2 ** 20}`)
 }
 
 function readVault(config: Config, name: string, value: unknown): VaultEntry {
   if (!isTable(value)) throw damaged(`vault.${name} must be a table`)
-  warnUnknown(config, `vault.${name}.`, value, ['path', 'id'])
+  warnUnknown(config, `vault.${name}.`, value, ['path', 'id', 'cache_mib'])
   const { path, id } = value
   if (typeof path !== 'string' || !isAbsolute(path) || path.includes('\0')) {
     throw damaged(`vault.${name}.path must be an absolute path`)
@@ -211,7 +222,10 @@ function readVault(config: Config, name: string, value: unknown): VaultEntry {
   if (typeof id !== 'string' || !/^[0-9a-f]{32}$/.test(id)) {
     throw damaged(`vault.${name}.id must be 32 hexadecimal digits`)
   }
-  return { name, path, id }
+  const cacheBytes = mebibytesOf(
+    `vault.${name}.cache_mib`, value['cache_mib'], CACHE_BYTES_MIN, CACHE_BYTES_MAX,
+  )
+  return { name, path, id, ...(cacheBytes === undefined ? {} : { cacheBytes }) }
 }
 
 function refuseDoubles(vaults: VaultEntry[]): void {

@@ -16,6 +16,7 @@ export interface ExitCode {
 export const EXIT_OK = 0
 export const EXIT_FAILURE = 1
 export const EXIT_USAGE = 2
+export const EXIT_PARTIAL = 3
 export const EXIT_CHECK_FOUND = 26
 export const EXIT_INTERRUPTED = 130
 
@@ -38,7 +39,7 @@ export const EXIT_CODES: readonly ExitCode[] = [
     hint: 'lattice help [COMMAND]',
   },
   {
-    code: 3,
+    code: EXIT_PARTIAL,
     name: 'partial',
     meaning: 'done in part: see the messages',
     reasons: [],

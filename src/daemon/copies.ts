@@ -1,7 +1,8 @@
 // Whether everything of this device is published, and how many others have it: batches as they
 // acknowledge them (applied and durable there), content as they prove to hold it, each bundle anew
 // under a nonce. One instance a question: what was proven is not asked again, in the order in which
-// the bundles were announced. Content of others that lies here is theirs to count.
+// the bundles were announced. Content of others that lies here is theirs to count. Of what this
+// device has given up it can check no proof: others' word counts.
 
 import { PROVE_MAX } from '../net/messages.ts'
 import type { AuthorId, BundleId } from '../ops/types.ts'
@@ -70,7 +71,10 @@ export class Copies {
       ids.push(bundle.id)
     }
     if (ids.length === 0 || devices.length < this.#wanted) return
-    const proofs = await Promise.all(devices.map((device) => this.#sync.prove(device, ids)))
+    const takesWord = { takesWord: true }
+    const proofs = await Promise.all(
+      devices.map((device) => this.#sync.prove(device, ids, takesWord)),
+    )
     for (const i of ids.keys()) {
       const count = proofs.filter((proven) => proven[i] === true).length
       if (count < this.#wanted) return

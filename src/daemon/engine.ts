@@ -252,6 +252,7 @@ async function openStored(options: EngineOptions, closers: Closer[]): Promise<St
   keys.onLearnt = (learnt) => options.onLearnt?.(learnt)
   keys.onCurrent = () => backend.useEpoch(keys.sealKeys())
   const bundles = await catchUpPacks(index, content, keys.author, resume)
+  await adoptKept(index, content, packs, options.log)
   const stored = { state, health, keys, index, journal, packs, loose, content, buffers, clock }
   return { ...stored, notes, rebuilt, bundles }
 }
@@ -282,6 +283,21 @@ async function catchUpPacks(
     else if (bundles % BUNDLES_AT_ONCE === 0) await pause()
   }
   return bundles
+}
+
+/** Bundles that were about to be given up, and are here after all (PackStore.kept). */
+async function adoptKept(
+  index: LmdbIndex, content: SealedContentStore, packs: PackStore, log: Log,
+): Promise<void> {
+  for (const place of packs.kept) {
+    try {
+      const bundle = await content.bundles.inspect(place)
+      content.adopt(bundle)
+      index.bundles.put(bundle.id, place)
+    } catch (error) {
+      log.warn(loggable(error), 'a bundle that was not given up')
+    }
+  }
 }
 
 /** The index as it is, or an empty one where it is missing or damaged. */

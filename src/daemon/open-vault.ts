@@ -22,12 +22,13 @@ import { createVaultKeys, genesisOf } from '../vault/create.ts'
 import { genesisOp } from '../vault/genesis.ts'
 import { checkEngine } from './check.ts'
 import type { CheckReport } from './check.ts'
+import { Census } from './census.ts'
 import { Engine } from './engine.ts'
 import { isDamage } from './damage.ts'
 import type { Log } from './log.ts'
 import { KnownAddresses } from './known-addresses.ts'
-import { PinKeeper } from './pin-keeper.ts'
 import { PinList } from './pin-list.ts'
+import { Placing } from './placing.ts'
 import { readIntroducer } from './pairing-join.ts'
 import type { Introducer } from './pairing-join.ts'
 import { VaultSync } from './sync.ts'
@@ -98,12 +99,14 @@ export async function openStoredVault(
   })
   log.info({ vault: entry.id, ...engine.report }, 'opened')
   sync?.serve(engine)
-  const pins = sync && list && new PinKeeper({ engine, peers: sync, list, log })
+  const placing = sync && list && new Placing({
+    engine, peers: sync, list, limitBytes: entry.cacheBytes, log,
+  })
   sync?.onChange(() => {
-    pins?.peersChanged()
+    placing?.peersChanged()
     engine.files.retryHeld()
   })
-  return new OpenVault(engine, sync, options.names ?? 'bytes', pins)
+  return new OpenVault(engine, sync, options.names ?? 'bytes', placing)
 }
 
 /** Who let this device in is dialled first, and believed before the control ops are here. */
@@ -138,19 +141,21 @@ export class OpenVault {
   readonly engine: Engine
   /** The other devices; undefined when nothing may be written. */
   readonly peers: VaultSync | undefined
-  /** What is kept here; undefined when nothing may be written. */
-  readonly pins: PinKeeper | undefined
+  /** What is kept here and given up; undefined when nothing may be written. */
+  readonly placing: Placing | undefined
+  readonly census: Census
   /** Ends what uses the engine beside the mount. */
   beforeClose: () => Promise<void> = () => Promise.resolve()
   /** Names match otherwise than by their bytes. */
   readonly foldsNames: boolean
 
   constructor(
-    engine: Engine, peers: VaultSync | undefined, names: NameMatching, pins?: PinKeeper,
+    engine: Engine, peers: VaultSync | undefined, names: NameMatching, placing?: Placing,
   ) {
     this.engine = engine
     this.peers = peers
-    this.pins = pins
+    this.placing = placing
+    this.census = new Census(engine)
     this.foldsNames = names !== 'bytes'
   }
 
@@ -214,9 +219,9 @@ export class OpenVault {
       await this.beforeClose()
       if (this.peers?.isWanted() === true) await this.peers.publishAll()
     } finally {
-      const pinned = this.pins?.close()
+      const placed = Promise.all([this.placing?.close(), this.census.close()])
       await this.peers?.close()
-      await pinned
+      await placed
       await this.engine.close()
     }
   }

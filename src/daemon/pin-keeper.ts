@@ -9,11 +9,11 @@
 import { setImmediate as pause } from 'node:timers/promises'
 import type { Absent } from '../chunks/content-store.ts'
 import type { Name, NodeId } from '../ops/types.ts'
-import { KIND_DIRECTORY } from '../ops/types.ts'
 import { isLatticeError } from '../util/errors.ts'
 import type { Ino } from '../vault/buffers.ts'
 import type { NodeInfo } from '../vault/tree.ts'
 import type { Engine } from './engine.ts'
+import { filesBelow } from './files-below.ts'
 import { loggable } from './log.ts'
 import type { Log } from './log.ts'
 import type { Arrival } from './mount-view.ts'
@@ -29,7 +29,6 @@ const ARRIVAL_MS = 50
 const FILES_AT_ONCE = 8
 const BUNDLES_AT_ONCE = 16
 const ROUNDS_MAX = 8
-const PAGE = 256
 /** More than so many are looked for by looking at everything. */
 const ARRIVALS_MAX = 10_000
 
@@ -105,6 +104,12 @@ export class PinKeeper {
   /** Whether a pin covers the inode. */
   covers(ino: Ino): boolean {
     return this.#pinOver(ino) !== undefined
+  }
+
+  /** What is pinned, where it is now. */
+  pinned(): Ino[] {
+    const nodes = this.#options.list.all().map(({ node }) => this.#inoOf(node))
+    return nodes.filter((ino) => ino !== undefined)
   }
 
   /** Devices came or went: what could not be had may be had now. */
@@ -236,7 +241,7 @@ export class PinKeeper {
   async #keepBelow(start: Ino, pin: NodeId, look: Look): Promise<void> {
     const files = new Slots(FILES_AT_ONCE)
     let reason: string | undefined
-    for await (const file of this.#filesBelow(start)) {
+    for await (const file of filesBelow(this.#options.engine.tree, start)) {
       if (this.#isClosed || !this.#options.list.has(pin)) break
       if (reason !== undefined && await this.#isHopeless(reason)) break
       await files.take()
@@ -253,25 +258,6 @@ export class PinKeeper {
   async #isHopeless(reason: string): Promise<boolean> {
     if (reason === 'disk-full' || reason === 'closed') return true
     return reason === 'not-available' && await this.#options.peers.count() === 0
-  }
-
-  async *#filesBelow(start: Ino): AsyncGenerator<NodeInfo> {
-    const { tree } = this.#options.engine
-    const first = tree.node(start)
-    if (first !== undefined && first.kind !== KIND_DIRECTORY) yield first
-    const todo: Ino[] = first?.kind === KIND_DIRECTORY ? [start] : []
-    for (let next = todo.pop(); next !== undefined; next = todo.pop()) {
-      for (let after = 0; ;) {
-        const page = tree.node(next) === undefined ? [] : tree.listNodes(next, after, PAGE)
-        for (const { entry, node } of page) {
-          after = entry.cookie
-          if (node.kind === KIND_DIRECTORY) todo.push(node.ino)
-          else if (node.content !== undefined) yield node
-        }
-        await pause()
-        if (page.length < PAGE) break
-      }
-    }
   }
 
   /** Brings what of the file is not here. Never rejects: the reason why something is missing. */

@@ -46,6 +46,8 @@ export interface SyncWorkerInit {
   idKey: Uint8Array | undefined
   received: { nextNumber: number; previousNumber: number; previousBytes: number }
   choices: NetworkChoices
+  /** As the worker is told while it runs. */
+  givingUp: readonly BundleId[]
   /** Where it listened before: other devices know it by that. 0: anywhere. */
   lastPort: number
   /** Addresses that devices told before. */
@@ -105,8 +107,16 @@ export type WorkerTable = {
   door: { ask: DoorMessage; answer: void }
   pause: { ask: boolean; answer: void }
   limits: { ask: { uploadLimit: number; downloadLimit: number }; answer: void }
-  /** Whether the device proves that it holds each of the bundles. */
-  prove: { ask: { device: AuthorId; bundles: readonly BundleId[] }; answer: boolean[] }
+  /** Whether the device proves that it holds each of the bundles (Network.prove). */
+  prove: {
+    ask: { device: AuthorId; bundles: readonly BundleId[]; takesWord: boolean }
+    answer: boolean[]
+  }
+  /** Bundles that others must not rely on this device for, from the answer on; instead of those
+   *  told before. */
+  givingUp: { ask: readonly BundleId[]; answer: void }
+  /** Bundles that are here no more; nobody reads them when it is answered. */
+  forget: { ask: readonly BundleId[]; answer: void }
   /** Which of the connected devices say that they hold each bundle. */
   holders: { ask: readonly BundleId[]; answer: AuthorId[][] }
   /** What of others' logs is applied and durable here. */

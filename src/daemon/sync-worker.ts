@@ -55,7 +55,7 @@ const allRestored = new Promise<void>((resolve) => { restored = resolve })
 let closing: Promise<void> | undefined
 
 const handlers: Handlers<WorkerTable> = {
-  scout: (stretch) => nameBundles(disk, bundleKey, stretch),
+  scout: (stretch) => nameBundles(disk, bundleKey, init.vaultId, stretch),
   fetch: async (question) => fetchOne((await parts).network, question),
   syncReceived: async () => (await parts).receiver.sync(),
   restored: async () => restored(),
@@ -75,7 +75,11 @@ const handlers: Handlers<WorkerTable> = {
     await (isPaused ? network.pause() : network.resume())
   },
   limits: async (limits) => (await parts).network.setLimits(limits),
-  prove: async ({ device, bundles }) => (await parts).network.prove(device, bundles),
+  givingUp: async (bundles) => (await parts).bundles.givingUp(bundles),
+  forget: async (bundles) => (await parts).bundles.forget(bundles),
+  prove: async ({ device, bundles, takesWord }) => (
+    (await parts).network.prove(device, bundles, { takesWord })
+  ),
   holders: async (bundles) => {
     const { network } = await parts
     return bundles.map((id) => network.holders(id))
@@ -116,7 +120,8 @@ async function open(): Promise<Parts> {
     allocate: alignedBytes,
     received: (bundle) => engine.tell('received', bundle),
   })
-  const bundles = new PackBundles((ids) => engine.ask('places', ids))
+  const bundles = new PackBundles((ids) => engine.ask('places', ids), () => receiver.sync())
+  bundles.givingUp(init.givingUp)
   await allRestored
   const network = await openNetwork({
     keys,

@@ -84,6 +84,8 @@ export class VaultSync implements Peers {
   #calls: WorkerCalls<WorkerTable, EngineTable> | undefined
   #content: ContentPublisher | undefined
   #isReceivedDirty = false
+  /** A worker that is started anew is told, too. */
+  #givingUp: readonly BundleId[] = []
   /** Somebody is about to be let in. */
   #isInviting = false
   #isUpdating = false
@@ -173,9 +175,23 @@ export class VaultSync implements Peers {
     return status?.peers.length ?? 0
   }
 
-  /** Of each bundle whether the device proves that it holds it now. */
-  async prove(device: AuthorId, bundles: readonly BundleId[]): Promise<boolean[]> {
-    return this.#asked().ask('prove', { device, bundles })
+  /** Of each bundle whether the device proves that it holds it now. `takesWord`: of what is not
+   *  here to compare with, whether it says so. */
+  async prove(
+    device: AuthorId, bundles: readonly BundleId[], { takesWord = false } = {},
+  ): Promise<boolean[]> {
+    return this.#asked().ask('prove', { device, bundles, takesWord })
+  }
+
+  /** Others must not rely on this device for these bundles any more, instead of those before. */
+  async givingUp(bundles: readonly BundleId[]): Promise<void> {
+    this.#givingUp = bundles
+    await this.#calls?.ask('givingUp', bundles)
+  }
+
+  /** They are here no more; nobody reads them when it resolves. */
+  async forget(bundles: readonly BundleId[]): Promise<void> {
+    await this.#calls?.ask('forget', bundles)
   }
 
   async pause(isPaused: boolean): Promise<void> {
@@ -399,6 +415,7 @@ export class VaultSync implements Peers {
       idKey: keys.isBlind ? undefined : keys.sealKeys().idKey.slice(),
       received: packs.nextOf(RECEIVED_WRITER),
       choices: this.#options.choices,
+      givingUp: this.#givingUp,
       lastPort: this.#options.addresses.port,
       addresses: this.#options.addresses.all(),
     }

@@ -24,16 +24,44 @@ export class PackBundles implements BundleSource {
   readonly #files = new Lru<string, OpenPack>({
     maxBytes: OPEN_MAX, onEvict: (_, pack) => pack.close(),
   })
+  readonly #sync: () => Promise<void>
+  readonly #reads = new Set<Promise<unknown>>()
+  #givingUp: ReadonlySet<BundleId> = new Set()
 
-  constructor(ask: AskPlaces) {
+  /** `sync`: makes durable what came from others. */
+  constructor(ask: AskPlaces, sync: () => Promise<void>) {
     this.#ask = ask
+    this.#sync = sync
   }
 
   async has(ids: readonly BundleId[]): Promise<boolean[]> {
     return (await this.#located(ids)).map((place) => place !== undefined)
   }
 
-  async read(id: BundleId): Promise<Uint8Array | undefined> {
+  async reliable(ids: readonly BundleId[]): Promise<boolean[]> {
+    await this.#sync()
+    return ids.map((id) => !this.#givingUp.has(id))
+  }
+
+  /** From now on these are not reliable, instead of those before. */
+  givingUp(ids: readonly BundleId[]): void {
+    this.#givingUp = new Set(ids)
+  }
+
+  /** They are here no more: when it resolves nobody reads where they were. */
+  async forget(ids: readonly BundleId[]): Promise<void> {
+    for (const id of ids) this.#places.delete(id)
+    await Promise.allSettled(this.#reads)
+  }
+
+  read(id: BundleId): Promise<Uint8Array | undefined> {
+    const reading = this.#read(id)
+    this.#reads.add(reading)
+    void reading.catch(() => undefined).finally(() => this.#reads.delete(reading))
+    return reading
+  }
+
+  async #read(id: BundleId): Promise<Uint8Array | undefined> {
     const [place] = await this.#located([id])
     if (place === undefined) return undefined
     let pack = this.#files.get(place.path)
@@ -42,11 +70,6 @@ export class PackBundles implements BundleSource {
       this.#files.set(place.path, pack, 1)
     }
     return pack.read(place.bundleOffset, place.bundleBytes)
-  }
-
-  /** Forgets where bundles are: some were given up. */
-  forget(): void {
-    this.#places.clear()
   }
 
   close(): void {

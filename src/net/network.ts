@@ -291,9 +291,12 @@ export class Network {
   /**
    * Whether the device holds each of the bundles right now: it answers with a hash over the whole
    * of it under a nonce of this side's, which is compared with this device's own. False when it is
-   * not connected, does not answer, or the bundle is not here either.
+   * not connected, does not answer, or the bundle is not here either; unless `takesWord` says that
+   * its word is enough then.
    */
-  async prove(device: AuthorId, ids: readonly BundleId[]): Promise<boolean[]> {
+  async prove(
+    device: AuthorId, ids: readonly BundleId[], { takesWord = false } = {},
+  ): Promise<boolean[]> {
     const proven: boolean[] = []
     for (let at = 0; at < ids.length; at += PROVE_MAX) {
       const some = ids.slice(at, at + PROVE_MAX)
@@ -302,8 +305,9 @@ export class Network {
       for (const [i, id] of some.entries()) {
         const proof = proofs?.[i]
         const own = proof === undefined ? undefined : await this.#parts.source.read(id)
-        const isHeld = proof !== undefined && own !== undefined &&
-          Buffer.compare(blake3Keyed(nonce, own), proof) === 0
+        const isHeld = proof !== undefined && (own === undefined
+          ? takesWord
+          : Buffer.compare(blake3Keyed(nonce, own), proof) === 0)
         if (isHeld) this.#sessions.get(device)?.holdings.learn(id, true)
         proven.push(isHeld)
       }

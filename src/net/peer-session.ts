@@ -301,9 +301,14 @@ export class PeerSession {
     if (this.#proving >= PROVES_MAX) throw protocolError('prove-flood')
     this.#proving++
     const prove = async (): Promise<void> => {
+      const { gate } = this.#shared
+      const reliable = await gate.reliable(ids).catch(() => [])
       const proofs: HoldingProof[] = []
-      for (const id of ids) {
-        const sealed = await this.#shared.gate.read(id, PROVE_RANK).catch(() => undefined)
+      for (const [i, id] of ids.entries()) {
+        const isReliable = reliable[i] === true
+        const sealed = isReliable
+          ? await gate.read(id, PROVE_RANK).catch(() => undefined)
+          : undefined
         proofs.push(sealed === undefined ? undefined : blake3Keyed(nonce, sealed))
         if (this.#isOver) return
       }

@@ -44,6 +44,8 @@ export interface BundleSource {
   read(id: BundleId): Promise<Uint8Array | undefined>
   /** Of each, whether read() would give it. */
   has(ids: readonly BundleId[]): Promise<boolean[]>
+  /** Of each, whether others may rely on it being here: durable, and not about to be given up. */
+  reliable(ids: readonly BundleId[]): Promise<boolean[]>
 }
 
 /** Where fetched bundles go; the caller has checked the hash against the id. */

@@ -26,6 +26,10 @@ export class ReadGate {
     return this.#source.has(ids)
   }
 
+  reliable(ids: readonly BundleId[]): Promise<boolean[]> {
+    return this.#source.reliable(ids)
+  }
+
   /** Callers bound how many they wait for. */
   read(id: BundleId, rank: number): Promise<Uint8Array | undefined> {
     return new Promise((resolve, reject) => {

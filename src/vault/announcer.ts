@@ -19,7 +19,8 @@ import { JOURNAL_LOOSE, JOURNAL_START } from './ports.ts'
 const LOOSE_AT_ONCE = 512
 const LOOSE_BYTES_AT_ONCE = 1 << 20
 const RECORDS_AT_ONCE = 256
-/** Rounds in which everything that was written meanwhile is announced, too. */
+/** Rounds in which everything that was written meanwhile is announced, too; then what is not goes
+ *  out ahead of what announces it, which the next run brings. */
 const ROUNDS_MAX = 4
 
 /** Bytes [begin, end) of a pack file that bundles lie in. */
@@ -65,6 +66,9 @@ export class Announcer {
   #again = false
   #isClosed = false
   #limit: number
+  /** What own batches up to here name is announced. Asked anew at each start: a crash may have come
+   *  between a publication and what announces it. */
+  #announced = -1
   /** The own batch placed last that names content. */
   #lastPut = -1
   #scannedLoose: JournalCursor | undefined
@@ -105,10 +109,11 @@ export class Announcer {
       this.#again = false
       for (let round = 0; round < ROUNDS_MAX && !this.#isClosed; round++) {
         const begun = this.#options.durableSeq()
-        if (begun <= this.#limit) break
+        if (begun <= this.#announced) break
         const isNew = await this.#round()
         // batches before `begun` are announced by those behind it, which may name more content
         const isExact = this.#lastPut < begun
+        this.#announced = isExact ? this.#options.durableSeq() : begun
         if (!isNew) this.#limit = Math.max(this.#limit, begun)
         else if (isExact || round === ROUNDS_MAX - 1) {
           this.#limit = this.#options.durableSeq()

@@ -210,6 +210,13 @@ export class Files implements UnsealedContent, BufferEvents {
 
   // ---- changes by other devices
 
+  /** Of files that somebody has open, or that are not stored yet. */
+  openInos(): Ino[] {
+    return [...this.#files.keys()].filter((ino) => (
+      this.#buffers.openCount(ino) > 0 || this.isUnsealed(ino)
+    ))
+  }
+
   /** Somebody has it open, or not all of it is in the tree, or content of it is held: another
    *  device's content must come under another ino (FoldContext.isOpen). */
   isInUse(ino: Ino): boolean {

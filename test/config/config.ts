@@ -60,11 +60,14 @@ dirty_mib = 64
 [vault."My Vault"]
 path = "/home/u/My Vault"
 id = "${ID_A}"
+cache_mib = 256
 icon = "x"
 `)
   t.equal(config.logLevel, 'debug')
   t.equal(config.dirtyBytesMax, 64 * 2 ** 20)
-  t.same(config.vaults, [{ name: 'My Vault', path: '/home/u/My Vault', id: ID_A }])
+  t.same(config.vaults, [
+    { name: 'My Vault', path: '/home/u/My Vault', id: ID_A, cacheBytes: 256 * 2 ** 20 },
+  ])
   t.same(config.warnings, [
     'config.toml: unknown key daemon.colour, ignored',
     'config.toml: unknown key vault.My Vault.icon, ignored',
@@ -85,6 +88,7 @@ t.test('config.toml: what is refused, and by which reason', (t) => {
     ['version = 1\n[memory]\ndirty_mib = 1.5e99', 'damaged-config', /dirty_mib/],
     ['version = 1\n[vault]\na = 1', 'damaged-config', /vault\.a must be a table/],
     [`version = 1\n[vault.a]\n${vault('rel', ID_A)}`, 'damaged-config', /absolute/],
+    [`version = 1\n[vault.a]\n${vault('/a', ID_A)}cache_mib = 1`, 'damaged-config', /cache_mib/],
     [`version = 1\n[vault.a]\n${vault('/a', 'xyz')}`, 'damaged-config', /hexadecimal/],
     [
       `version = 1\n[vault.a]\n${vault('/a', ID_A)}[vault.b]\n${vault('/a', ID_B)}`,

@@ -117,6 +117,13 @@ export class MemoryBundles implements BundleSource, BundleSink {
     return Promise.resolve(ids.map((id) => this.bundles.has(id)))
   }
 
+  /** About to be given up. */
+  readonly unreliable = new Set<BundleId>()
+
+  reliable(ids: readonly BundleId[]): Promise<boolean[]> {
+    return Promise.resolve(ids.map((id) => !this.unreliable.has(id)))
+  }
+
   async read(id: BundleId): Promise<Uint8Array | undefined> {
     this.reads.push(id)
     await this.gate

@@ -268,6 +268,16 @@ t.test('proofs of holding are over the real bytes', async (t) => {
   const proven = await a.network.prove(b.keys.self, ids)
   t.same(proven, ids.map((_, i) => i % 3 === 0))
   t.same(await b.network.prove(keysAt(newVault(1), 0).self, ids.slice(0, 1)), [false])
+  b.bundles.unreliable.add(ids[0]!)
+  const [first, , , fourth] = await a.network.prove(b.keys.self, ids.slice(0, 4))
+  t.same([first, fourth], [false, true], 'not what is about to be given up there')
+  const told = a.bundles.bundles.get(ids[3]!)
+  a.bundles.bundles.delete(ids[3]!)
+  const asked = [ids[3]!, ids[2]!]
+  t.same(await a.network.prove(b.keys.self, asked), [false, false], 'nothing to compare with')
+  const word = await a.network.prove(b.keys.self, asked, { takesWord: true })
+  t.same(word, [true, false])
+  a.bundles.bundles.set(ids[3]!, told!)
 })
 
 t.test('pause ends connections, resume makes them again', async (t) => {
