@@ -8,6 +8,7 @@ import type { LogPort } from '../vault/ports.ts'
 
 export class LazyLogs implements LogPort {
   readonly #listeners: ((author: AuthorId) => void)[] = []
+  readonly #forkListeners: (() => void)[] = []
   #client: LogClient | undefined
 
   get isConnected(): boolean {
@@ -19,6 +20,9 @@ export class LazyLogs implements LogPort {
     this.#client = client
     client.onGrowth((author) => this.#tell(client, author))
     for (const author of [...client.authors(), client.own]) this.#tell(client, author)
+    client.onFork(({ author, kind }) => {
+      if (author === client.own && kind === 'ops') this.#tellOwnFork(client)
+    })
   }
 
   disconnect(): void {
@@ -48,6 +52,15 @@ export class LazyLogs implements LogPort {
 
   onGrowth(grown: (author: AuthorId) => void): void {
     this.#listeners.push(grown)
+  }
+
+  onOwnFork(forked: () => void): void {
+    this.#forkListeners.push(forked)
+  }
+
+  #tellOwnFork(client: LogClient): void {
+    if (this.#client !== client) return
+    for (const listener of this.#forkListeners) listener()
   }
 
   #tell(client: LogClient, author: AuthorId): void {

@@ -156,6 +156,10 @@ export class Journal implements JournalPort {
     return this.#spare.isLow
   }
 
+  lookForSpace(): void {
+    if (this.#spare.isLow) this.#spare.prepare(true)
+  }
+
   /** Bytes in RAM that are not durable. */
   get pendingBytes(): number {
     let sum = 0

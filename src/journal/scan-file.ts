@@ -126,7 +126,8 @@ export class Window {
   load(at: number, sizeBytes: number): number {
     const isHere = at >= this.#begin && at + sizeBytes <= this.#begin + this.buffer.length
     if (!isHere) {
-      const fresh = Buffer.allocUnsafeSlow(Math.max(WINDOW_BYTES, sizeBytes))
+      const wanted = Math.min(WINDOW_BYTES, this.#file.sizeBytes() - at)
+      const fresh = Buffer.allocUnsafeSlow(Math.max(wanted, sizeBytes))
       this.buffer = fresh.subarray(0, this.#file.readSync(at, fresh))
       this.#begin = at
     }

@@ -38,11 +38,11 @@ export class Spare {
 
   /**
    * Prepares one in the background unless there is one. Never fails: `isLow` tells; then only every
-   * so many calls try again.
+   * so many calls try again, and one that `isDue`.
    */
-  prepare(): void {
+  prepare(isDue = false): void {
     if (this.#isReady || this.#isClosed || this.#sizeBytes === 0) return
-    if (this.#isLow && ++this.#callsLow % RETRY_CALLS !== 0) return
+    if (this.#isLow && !isDue && ++this.#callsLow % RETRY_CALLS !== 0) return
     this.#preparing ??= this.#prepare().finally(() => {
       this.#preparing = undefined
     })

@@ -51,6 +51,7 @@ export class LogClient implements LogPort, ContentLog {
     reject: (error: unknown) => void
   }>()
   readonly #growthListeners: GrowthListener[] = []
+  readonly #forks: ForkNotice[] = []
   readonly #forkListeners: ((fork: ForkNotice) => void)[] = []
   #nextId = 0
   #isClosed = false
@@ -158,7 +159,9 @@ export class LogClient implements LogPort, ContentLog {
     await this.#ask({ call: 'keep', name: { author, kind } })
   }
 
+  /** Those found so far are told at once. */
   onFork(forked: (fork: ForkNotice) => void): void {
+    this.#forks.forEach(forked)
     this.#forkListeners.push(forked)
   }
 
@@ -233,6 +236,7 @@ export class LogClient implements LogPort, ContentLog {
       case 'grown': return this.#note(message.logs)
       case 'trouble': return this.#options.onTrouble(fromPlain(message.error))
       case 'forked':
+        this.#forks.push(message.fork)
         for (const listener of this.#forkListeners) listener(message.fork)
         return
       case 'reply':

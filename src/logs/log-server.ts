@@ -72,6 +72,7 @@ export class LogServer {
     store.onFork((fork) => this.#post({ is: 'forked', fork }))
     const logs = (['ops', 'content'] as const).flatMap((kind) => this.#lengths(kind))
     this.#post({ is: 'ready', isNew: store.isNew, logs })
+    for (const fork of store.forks()) this.#post({ is: 'forked', fork })
   }
 
   /** Tells the client of what nobody waits for: to be called by the store's onTrouble. */

@@ -10,6 +10,7 @@ import type { Ids } from '../ops/ids.ts'
 import type { AuthorId, LinkId, Name, NodeId, NodeKind } from '../ops/types.ts'
 import { must } from '../util/assert.ts'
 import { Facts } from './facts.ts'
+import type { VoidReason } from './fold-void.ts'
 import type { HistoryOp, Standing } from './node-history.ts'
 import type { Entry, LinkRecord, NodeRecord } from './records.ts'
 import type { Store } from './store.ts'
@@ -54,20 +55,41 @@ export interface FoldContext {
   rules?: Partial<FoldRules> | undefined
 }
 
-/** Rules of fold and view that a test of the tests switches off, one at a time. */
+/** Rules of fold, view and local changes that a test of the tests switches off, one at a time. */
 export interface FoldRules {
+  /** What an op does not exist for. */
+  voids: (reason: VoidReason) => boolean
   /** A directory is not moved into itself or below. */
   skipCycles: boolean
   /** A removed directory is shown while something is in it. */
   deadDirectoriesShow: boolean
   /** Content or attributes that no rm has seen bring a name back. */
   revive: boolean
+  /** Of several links the one removed last comes back. */
+  reviveLatest: boolean
+  /** Directories of one name are one. */
+  mergeDirectories: boolean
+  /** The smallest id represents a union. */
+  smallestRepresents: boolean
+  /** Of equal things of one name one is shown. */
+  mergeEqual: boolean
+  /** The greatest has the name itself. */
+  greatestKeepsName: boolean
   /** A conflict name is never one that is taken. */
   avoidTakenNames: boolean
+  /** A conflict's items are made real before one of them is changed. */
+  normalise: boolean
+  /** No conflict copy slides to a name that a change frees. */
+  keepFreedNames: boolean
+  /** What is only revived is placed before it gets one more name. */
+  placeRevived: boolean
 }
 
 const ALL_RULES: FoldRules = Object.freeze({
-  skipCycles: true, deadDirectoriesShow: true, revive: true, avoidTakenNames: true,
+  voids: () => true,
+  skipCycles: true, deadDirectoriesShow: true, revive: true, reviveLatest: true,
+  mergeDirectories: true, smallestRepresents: true, mergeEqual: true, greatestKeepsName: true,
+  avoidTakenNames: true, normalise: true, keepFreedNames: true, placeRevived: true,
 })
 
 const UNHEARD: ViewChanges = Object.freeze({

@@ -18,7 +18,7 @@ import { must } from '../util/assert.ts'
 import { FACTS_DETACHED, FACTS_FOLLOW, FACTS_NAMED, FACTS_TIMES } from './facts.ts'
 import type { Facts } from './facts.ts'
 import { FoldPass, LONE_CONTEXT } from './fold-pass.ts'
-import type { FoldContext } from './fold-pass.ts'
+import type { FoldContext, FoldRules } from './fold-pass.ts'
 import { FoldRecords, ROOT_MODE } from './fold-records.ts'
 import { badForm, voidReason } from './fold-void.ts'
 import type { Seen, VoidReason } from './fold-void.ts'
@@ -83,6 +83,11 @@ export class Fold {
     return nodes
   }
 
+  /** All of them, but in tests that break one. */
+  get rules(): FoldRules {
+    return this.#pass.rules
+  }
+
   /** The standing of ops on these nodes is another one now: they are made anew. Everything applied
    *  must be placed. */
   recompute(nodes: Iterable<NodeId>, facts: Facts): void {
@@ -125,7 +130,7 @@ export class Fold {
   ): NodeRecord | undefined {
     if (!isOfTree(op)) return undefined
     let reason = seen === undefined ? badForm(op) : voidReason(this.#pass, op, seen)
-    if (reason === undefined) {
+    if (reason === undefined || !this.#pass.rules.voids(reason)) {
       const record = this.#records.apply(op, ref, standing, seen !== undefined)
       if (record instanceof NodeRecord) return record
       reason = record

@@ -3,8 +3,8 @@
  * the op that made it and named by that op's hash. Epochs affect nobody's standing, so they are
  * judged when all offices are known. Pure.
  *
- * Whether one epoch precedes another depends on the parents that their ops name and on nothing
- * else: it never changes, whatever becomes of who minted them.
+ * Whether one epoch precedes another depends on the parents that their ops name and see, and on
+ * nothing else: it never changes, whatever comes later or becomes of who minted them.
  */
 
 import { EPOCH_ID_BYTES } from '../ops/bounds.ts'
@@ -82,7 +82,7 @@ export class MembersEpochs {
     return found
   }
 
-  /** Whether `a` is an ancestor of `b`, going by the parents that their ops name. */
+  /** Whether `a` is an ancestor of `b`, going by the parents that their ops name and see. */
   precedes(a: string, b: string): boolean {
     return this.#fold.ledger.rules.precedes(a, this.#ancestorsOf(b))
   }
@@ -346,14 +346,25 @@ export class MembersEpochs {
     const known = this.#ancestors.get(id)
     if (known !== undefined) return known
     const ancestors = new Set<string>()
-    const pending = [...(this.#epochs.get(id)?.parents ?? [])]
+    const pending = this.#seenParents(id)
     for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
       if (ancestors.has(next)) continue
       ancestors.add(next)
-      pending.push(...(this.#epochs.get(next)?.parents ?? []))
+      pending.push(...this.#seenParents(next))
     }
     this.#ancestors.set(id, ancestors)
     return ancestors
+  }
+
+  /** Parents whose ops this one's sees: others may come later, and change nothing any more. */
+  #seenParents(id: string): string[] {
+    const epoch = this.#epochs.get(id)
+    if (epoch === undefined) return []
+    const { rules } = this.#fold.ledger
+    return epoch.parents.filter((parent) => {
+      const known = this.#epochs.get(parent)
+      return known !== undefined && rules.sees(epoch.record, known.record)
+    })
   }
 }
 

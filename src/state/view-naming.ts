@@ -78,7 +78,9 @@ export class Naming {
     }
     const all = itemsOf(links)
     work.hasVariants = all.some((item) => item.kind === 'variant')
-    const items = distinctItems(all)
+    const { mergeEqual, greatestKeepsName } = this.#pass.rules
+    const items = mergeEqual ? distinctItems(all) : all
+    if (!greatestKeepsName) items.reverse()
     work.next = []
     work.skipped = []
     if (directory !== undefined) {

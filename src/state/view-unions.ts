@@ -72,7 +72,8 @@ export class ViewUnions {
     const claims = smaller.ino === 0 ? [] : this.#groups.dissolve(smaller.ino)
     if (smaller.ino !== 0) this.#leaveBody(smaller)
     const members = [...membersOf(larger), ...membersOf(smaller)].sort()
-    if (smaller.node === members[0] && larger.ino !== 0) this.#passBody(larger, smaller)
+    const node = this.#representative(members)
+    if (smaller.node === node && larger.ino !== 0) this.#passBody(larger, smaller)
     this.#unite(members)
     for (const { link, node } of claims) {
       const record = this.#pass.edit(this.#pass.get(node))
@@ -106,7 +107,7 @@ export class ViewUnions {
     const leaverStays = claims > otherClaims
     const staying = leaverStays ? [leaver] : others
     const going = leaverStays ? others : [leaver]
-    const stays = this.#pass.get(smallestNode(staying))
+    const stays = this.#pass.get(this.#representative(staying))
     const dir = union.ino
     if (stays.node !== union.node && dir !== 0) {
       this.#passBody(this.#pass.edit(union), this.#pass.edit(stays))
@@ -154,12 +155,17 @@ export class ViewUnions {
 
   /** These are one union now, or none if there is but one. Bodies are where they belong. */
   #unite(members: readonly NodeId[]): void {
-    const node = smallestNode(members)
+    const node = this.#representative(members)
     for (const member of members) {
       const record = this.#pass.edit(this.#pass.get(member))
       record.mergedInto = member === node ? '' : node
       record.members = member === node && members.length > 1 ? members : NO_NODES
     }
+  }
+
+  #representative(members: readonly NodeId[]): NodeId {
+    if (this.#pass.rules.smallestRepresents) return smallestNode(members)
+    return members.reduce((a, b) => (a > b ? a : b))
   }
 
   /** The ino with everything in it becomes `to`'s, which has none. */

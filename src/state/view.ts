@@ -108,8 +108,8 @@ export class View {
   // ---- which links are wanted ----
 
   #decide(record: NodeRecord): void {
-    const { revive, deadDirectoriesShow } = this.#pass.rules
-    const revived = revive ? revivedLink(record) : undefined
+    const { revive, reviveLatest, deadDirectoriesShow } = this.#pass.rules
+    const revived = revive ? revivedLink(record, reviveLatest) : undefined
     const holds = record.kind === KIND_DIRECTORY && record.claimCount > 0 && deadDirectoriesShow
     for (let at = 0; at < record.links.length; at++) {
       const { parent, heads, wanted } = linkOf(record, at)
@@ -181,7 +181,7 @@ export class View {
     }
     const work = this.#groups.load(body.ino, link.name)
     this.#groups.addClaim(work, record, link.link)
-    if (record.kind !== KIND_DIRECTORY) return
+    if (record.kind !== KIND_DIRECTORY || !this.#pass.rules.mergeDirectories) return
     const other = work.claims.find(({ node }) => isOtherDirectory(node, record))
     if (other !== undefined) this.#unions.meet(this.#pass.get(other.node), record)
   }
@@ -192,7 +192,7 @@ function isOtherDirectory(node: NodeId, record: NodeRecord): boolean {
 }
 
 /** Index of the link that keeps a node which has no kept link, or -1. */
-function revivedLink(record: NodeRecord): number {
+function revivedLink(record: NodeRecord, isLatest: boolean): number {
   for (const link of record.links) if (link.heads.length > 0) return -1
   if (record.touches.length === 0 && record.heads.every((head) => head.covered)) return -1
   let last = -1
@@ -200,7 +200,7 @@ function revivedLink(record: NodeRecord): number {
   for (let at = 0; at < record.links.length; at++) {
     const { rm, parent } = linkOf(record, at)
     if (rm === undefined || parent === NOWHERE) continue
-    if (lastRm !== undefined && compareRefs(rm, lastRm) < 0) continue
+    if (lastRm !== undefined && (compareRefs(rm, lastRm) < 0) === isLatest) continue
     last = at
     lastRm = rm
   }

@@ -195,6 +195,7 @@ export class EngineCore {
     core.#tellMayWrite()
     const { logs } = options
     if (logs === undefined) return core
+    logs.onOwnFork?.(() => core.#noteOwnFork(logs))
     await core.#publish()
     core.#tellMayWrite()
     if (logs.length(options.keys.author) > core.committer.nextSeq) await core.replica?.pump()
@@ -425,6 +426,12 @@ export class EngineCore {
     if (onMayWrite === undefined || this.#toldMayWrite === this.mayWrite) return
     this.#toldMayWrite = this.mayWrite
     onMayWrite(this.#toldMayWrite)
+  }
+
+  /** Peers have the own log otherwise: a restored backup, a clone. Nothing is written any more. */
+  #noteOwnFork(logs: LogPort): void {
+    this.replica?.noteOwnFork(logs.length(this.#options.keys.author))
+    this.#tellMayWrite()
   }
 
   #kick(): void {

@@ -1,6 +1,8 @@
 // What a block of a log is, before it is applied: a batch that may be applied now, one that counts
 // as empty for ever, or one that waits, and for what. Changes nothing.
 
+import { epochIdOf } from '../ops/control-genesis.ts'
+import { CONTROL_NUMBERS } from '../ops/control-types.ts'
 import { envelopeEpoch } from '../ops/envelope.ts'
 import type { AuthorId, Batch, Op } from '../ops/types.ts'
 import type { Store } from '../state/store.ts'
@@ -8,7 +10,7 @@ import { equalBytes, toHex } from '../util/bytes.ts'
 import { isLatticeError } from '../util/errors.ts'
 import type { Applier, BatchPlace } from './applier.ts'
 import type { ControlAhead } from './control-ahead.ts'
-import { blockOf, openBlock, treeHashOf } from './journal-batch.ts'
+import { blockOf, isEmptyIn, openBlock, treeHashOf } from './journal-batch.ts'
 import type { JournalKeys } from './journal-batch.ts'
 import type { JournalPort, JournalPosition, LogPort, MembersView } from './ports.ts'
 
@@ -16,7 +18,7 @@ import type { JournalPort, JournalPosition, LogPort, MembersView } from './ports
 export interface Waiting extends BatchPlace {
   for:
     | 'dep' // a batch that is not applied yet: `on`, `length`
-    | 'key' // of the epoch
+    | 'key' // of the epoch, or the op that made it
     | 'fork' // the log of `on` is not the one that was applied up to `length`
     | 'needs-newer' // a critical op that this lattice does not know: nothing more of its author
     | 'local' // a local operation that waits for content
@@ -47,8 +49,8 @@ const EMPTY: Batch = Object.freeze({ ms: 0, counter: 0, deps: [], ops: [] })
 
 export class Incoming {
   readonly #options: IncomingOptions
-  /** Of each author's last block looked at: what sealed it. */
-  readonly #epochs = new Map<AuthorId, { seq: number; epoch: Uint8Array }>()
+  /** Of each author's last block looked at: what sealed it. Undefined: it counts as empty. */
+  readonly #epochs = new Map<AuthorId, { seq: number; epoch: Uint8Array | undefined }>()
 
   constructor(options: IncomingOptions) {
     this.#options = options
@@ -69,6 +71,10 @@ export class Incoming {
     for (const { author, length, treeHash } of opened.deps) {
       const reason = await this.#checkDep(author, length, treeHash)
       if (reason !== undefined) return { ...place, for: reason, on: author, length }
+    }
+    const epochId = envelopeEpoch(block)
+    if (!this.#isEpochKnown(epochId, opened.ops)) {
+      return { ...place, for: 'key', epoch: toHex(epochId) }
     }
     if (this.#isStale(place, block, opened)) return { batch: EMPTY, isEmpty: true }
     if (this.#isBeyondUs(place, opened.ops)) return { ...place, for: 'needs-newer' }
@@ -123,6 +129,18 @@ export class Incoming {
     return treeHash ?? logs.treeHash(author, length)
   }
 
+  /**
+   * Whether the op that made its epoch is applied: the keys may be here before it, out of control
+   * batches that wait, and which epochs come before this one is known by the op alone. Whoever
+   * keeps the rules has seen the op of what he seals under.
+   */
+  #isEpochKnown(epochId: Uint8Array, ops: readonly Op[]): boolean {
+    if (this.#members.knowsEpoch?.(epochId) !== false) return true
+    const [first] = ops
+    return first?.kind === 'control' && first.control === CONTROL_NUMBERS.genesis
+      && equalBytes(epochIdOf(first.body), epochId)
+  }
+
   /** Data sealed under an epoch that comes before one under which something is sealed that it saw.
    *  Control ops may be for some who have the keys of older ones alone. */
   #isStale(place: BatchPlace, block: Uint8Array, batch: Batch): boolean {
@@ -131,7 +149,7 @@ export class Incoming {
     const isStale = !isControl && this.#seenEpochs(place, batch).some((other) => (
       !equalBytes(other, epoch) && this.#members.precedes(epoch, other)
     ))
-    this.#epochs.set(place.author, { seq: place.seq, epoch })
+    this.#epochs.set(place.author, { seq: place.seq, epoch: isStale ? undefined : epoch })
     return isStale
   }
 
@@ -146,14 +164,15 @@ export class Incoming {
     return epochs
   }
 
+  /** What is empty may claim any epoch: it is none that anybody has seen. */
   #epochOf(author: AuthorId, seq: number): Uint8Array | undefined {
     const held = this.#epochs.get(author)
     if (held?.seq === seq) return held.epoch
     const info = this.#options.store.batch(author, seq)
     if (info === undefined) return undefined
-    const block = blockOf(this.#options.journal.read(info.position as JournalPosition))
+    const record = this.#options.journal.read(info.position as JournalPosition)
     try {
-      return envelopeEpoch(block)
+      return isEmptyIn(record) ? undefined : envelopeEpoch(blockOf(record))
     } catch (error) {
       if (isLatticeError(error, 'invalid')) return undefined
       throw error

@@ -114,6 +114,11 @@ export function blockOf(record: JournalRecord): Uint8Array {
   return record.type === JOURNAL_BATCH ? ownParts(record).block : readRemote(record).block
 }
 
+/** Whether the batch in the record counts as empty. Throws 'damaged-journal'. */
+export function isEmptyIn(record: JournalRecord): boolean {
+  return record.type === JOURNAL_REMOTE_BATCH && readRemote(record).isEmpty
+}
+
 /** Tree hash in a JOURNAL_REMOTE_BATCH record, undefined in one of a commit. */
 export function treeHashOf(record: JournalRecord): Uint8Array | undefined {
   return record.type === JOURNAL_REMOTE_BATCH ? readRemote(record).treeHash : undefined

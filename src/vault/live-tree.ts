@@ -108,7 +108,8 @@ export class LiveTree implements Tree {
     const { store, ids, author } = options
     const newRef = (): OpRef => this.#newRef()
     const run = (draft: Draft): void => this.#runDraft(draft)
-    this.#touch = new TreeTouch({ store, ids, author, newRef, run })
+    const { rules } = this.#fold
+    this.#touch = new TreeTouch({ store, ids, author, newRef, run, rules })
     this.#conflicts = new TreeConflicts({ store, ids, author, newRef, run })
   }
 

@@ -36,6 +36,10 @@ export class VaultMembers implements MembersView {
     return this.members.precedes(toHex(one), toHex(other))
   }
 
+  knowsEpoch(epochId: Uint8Array): boolean {
+    return this.members.hasGenesis && this.members.epoch(toHex(epochId)) !== undefined
+  }
+
   /** Admins and owners only. */
   mayRequire(author: AuthorId, seq: number): boolean {
     const role = this.members.roleAt(author, seq)

@@ -151,6 +151,8 @@ export interface JournalPort {
   readonly trouble: Error | undefined
   /** True while the disk is too full for the reserve: begin nothing that needs more room. */
   readonly isSpaceLow: boolean
+  /** Looks whether there is room for the reserve again: flushes do it too, but may not come. */
+  lookForSpace?(): void
 }
 
 export const JOURNAL_RECORD_HEADER_BYTES = 24
@@ -184,6 +186,11 @@ export interface LogPort {
   append(blocks: readonly Uint8Array[]): Promise<void>
   /** Calls whenever blocks of the author came, until the engine is closed. */
   onGrowth(grown: (author: AuthorId) => void): void
+  /**
+   * Calls when a peer was found to hold another branch of the own log, until the engine is closed:
+   * from then on append() adds nothing. What was found before counts, too.
+   */
+  onOwnFork?(forked: () => void): void
 }
 
 /** Every author has two logs: sealed batches, and descriptors of the bundles that it has made. */
@@ -228,6 +235,8 @@ export interface MembersView {
   /** Whether epoch `one` (8 bytes) comes before `other`: what has seen `other` is not sealed by
    *  `one` any more. */
   precedes(one: Uint8Array, other: Uint8Array): boolean
+  /** Whether the op that made the epoch (8 bytes) is among them. Of all when it is not there. */
+  knowsEpoch?(epochId: Uint8Array): boolean
   /** Whether a critical op that is not known here counts when it is in this batch. */
   mayRequire(author: AuthorId, seq: number): boolean
   /** Sequences at which the author's standing may change, ascending. When not there, all applied

@@ -265,6 +265,7 @@ export class Replica {
     if (this.#isClosed) return
     this.#timer = this.#options.clock.setTimer(RETRY_MS, () => {
       this.#timer = undefined
+      this.#options.journal.lookForSpace?.()
       if (!this.#isClosed) this.pump().catch(this.#options.onTrouble)
     })
   }

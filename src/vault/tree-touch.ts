@@ -5,6 +5,7 @@
 
 import type { Ids } from '../ops/ids.ts'
 import type { AttrChange, AuthorId, Name, Op, OpRef } from '../ops/types.ts'
+import type { FoldRules } from '../state/fold-pass.ts'
 import type { Entry, NodeRecord } from '../state/records.ts'
 import { ROOT_INO } from '../state/records.ts'
 import type { PlacedGroup, Store } from '../state/store.ts'
@@ -19,6 +20,7 @@ export interface TreeTouchOptions {
   newRef: () => OpRef
   /** Applies and queues an operation of this moment. */
   run: (draft: Draft) => void
+  rules: Pick<FoldRules, 'normalise' | 'keepFreedNames' | 'placeRevived'>
 }
 
 export class TreeTouch {
@@ -32,7 +34,8 @@ export class TreeTouch {
 
   /** Makes every item of a conflict real. */
   #normalise(group: PlacedGroup): void {
-    const { newRef, run } = this.#options
+    const { newRef, run, rules } = this.#options
+    if (!rules.normalise) return
     for (const draft of normalise(newRef, this.#options, group)) run(draft)
   }
 
@@ -40,8 +43,10 @@ export class TreeTouch {
   toTouch(parent: number, name: Name): NodeRecord {
     const conflict = conflictOfEntry(this.#store, this.#entry(parent, name))
     if (conflict !== undefined) this.#normalise(conflict)
-    this.#settleSkips(parent, name)
-    this.#settleVanishing(parent)
+    if (this.#options.rules.keepFreedNames) {
+      this.#settleSkips(parent, name)
+      this.#settleVanishing(parent)
+    }
     return this.#record(this.#entry(parent, name).ino)
   }
 
@@ -88,7 +93,7 @@ export class TreeTouch {
       }
     }
     const revived = record.links.find((one) => one.shown && one.heads.length === 0)
-    if (revived === undefined) return record
+    if (revived === undefined || !this.#options.rules.placeRevived) return record
     const directory = this.#record(revived.shownParent)
     const draft = new Draft(this.#options.newRef)
     draft.add(moveOp(revived, directory, revived.shownName))

@@ -368,6 +368,26 @@ t.test('a full disk: said so, the reserve is used, and room given back is used t
   await after.close()
 })
 
+t.test('room given back is found without a flush', async (t) => {
+  const disk = new SimDisk(9)
+  disk.capacityBytes = 16 * KiB
+  const journal = await open(disk)
+  await turns(20)
+  t.ok(journal.isSpaceLow)
+  journal.lookForSpace()
+  await turns(20)
+  t.ok(journal.isSpaceLow, 'there is none yet')
+  disk.capacityBytes = Infinity
+  journal.lookForSpace()
+  await turns(20)
+  t.notOk(journal.isSpaceLow)
+  await journal.close()
+})
+
+async function turns(count: number): Promise<void> {
+  for (let i = 0; i < count; i++) await new Promise((resolve) => setImmediate(resolve))
+}
+
 t.test('on a real disk', async (t) => {
   const path = mkdtempSync(join(tmpdir(), 'lattice-journal-'))
   t.teardown(() => rmSync(path, { recursive: true, force: true }))

@@ -4,19 +4,21 @@ import type { AuthorId, Op } from '../../src/ops/types.ts'
 import { Journal } from '../../src/journal/journal.ts'
 import type { Store } from '../../src/state/store.ts'
 import { EngineCore } from '../../src/vault/engine-core.ts'
-import { decodeJournalBatch } from '../../src/vault/journal-batch.ts'
-import type { MemoryIndex } from '../support/sim-index.ts'
+import { blockOf, decodeJournalBatch } from '../../src/vault/journal-batch.ts'
 import type { UserOperation } from '../../src/vault/pending.ts'
 import {
   JOURNAL_BATCH, JOURNAL_REMOTE_BATCH, JOURNAL_START,
 } from '../../src/vault/ports.ts'
+import type { JournalPosition } from '../../src/vault/ports.ts'
 import type { Tree } from '../../src/vault/tree.ts'
+import { must } from '../../src/util/assert.ts'
 import { SeededRandom } from '../support/random.ts'
 import type { SimDisk } from '../support/sim-disk.ts'
 import { TreeCalls } from './calls.helper.ts'
 import type { Calls } from './calls.helper.ts'
 import type { SimDevice } from './device.helper.ts'
 import type { NaiveInput, SimEngine } from './engine.helper.ts'
+import type { OpenIndex } from './index-place.helper.ts'
 import { ROOT, SimMembers, VAULT_ID, ids } from './sim-vault.helper.ts'
 import type { SimKeys } from './sim-vault.helper.ts'
 import type { MemberRules } from '../../src/state/members-rules.ts'
@@ -24,7 +26,8 @@ import type { MemberRules } from '../../src/state/members-rules.ts'
 export interface CoreParts {
   device: SimDevice
   disk: SimDisk
-  index: MemoryIndex
+  index: OpenIndex
+  spareBytes: number
   keys: SimKeys
   seed: number
   memberRules: Partial<MemberRules> | undefined
@@ -55,11 +58,11 @@ export class CoreEngine implements SimEngine {
   }
 
   static async open(parts: CoreParts): Promise<CoreEngine> {
-    const { device, disk, index, keys, seed, memberRules } = parts
+    const { device, disk, index, keys, seed, memberRules, spareBytes } = parts
     const { world, life } = device
     const journal = await Journal.open({
       directory: '/journal', disk, vaultId: VAULT_ID, segmentBytes: 1 << 20,
-      firstFileBytes: 0, spareBytes: 0,
+      firstFileBytes: 0, spareBytes,
       durable: index.existed ? index.cursor : undefined,
     })
     const open = new Set<number>()
@@ -114,6 +117,22 @@ export class CoreEngine implements SimEngine {
 
   get mayWrite(): boolean {
     return this.core.mayWrite
+  }
+
+  /** The own log has gone another way than this device. */
+  get isOwnForked(): boolean {
+    return this.core.replica?.isOwnForked === true
+  }
+
+  /** An own batch as the journal has it. */
+  ownBlock(seq: number): Uint8Array {
+    const info = must(this.store.batch(this.author, seq), 'an own batch that is nowhere')
+    return blockOf(this.#journal.read(info.position as JournalPosition))
+  }
+
+  /** Applying has failed halfway: only a restart helps. */
+  get isBroken(): boolean {
+    return this.core.replica?.isBroken === true
   }
 
   get ownLength(): number {

@@ -1,8 +1,7 @@
 // What a device with the whole engine keeps across crashes: a disk that forgets what was not
-// flushed, and the index of the last checkpoint (or none, when that is lost, too).
+// flushed, the index of the last checkpoint (or none, when that is lost, too), and a backup.
 import type { MemberRules } from '../../src/state/members-rules.ts'
 import { openBlock } from '../../src/vault/journal-batch.ts'
-import { MemoryIndex } from '../support/sim-index.ts'
 import { NONCE_BYTES } from '../../src/crypto/aead.ts'
 import { sealBatch } from '../../src/ops/envelope.ts'
 import type { AuthorId, Batch } from '../../src/ops/types.ts'
@@ -12,21 +11,31 @@ import { SimDisk } from '../support/sim-disk.ts'
 import { CoreEngine } from './core-engine.helper.ts'
 import type { SimDevice, Storage } from './device.helper.ts'
 import type { SimEngine } from './engine.helper.ts'
-import { ROOT, VAULT_ID, ids } from './sim-vault.helper.ts'
+import type { IndexPlace } from './index-place.helper.ts'
+import { VAULT_ID, ids } from './sim-vault.helper.ts'
 import type { SimKeys } from './sim-vault.helper.ts'
+
+export interface CoreStorageOptions {
+  seed: number
+  keys: SimKeys
+  index: IndexPlace
+  memberRules: Partial<MemberRules> | undefined
+  /** What the journal keeps free for itself. */
+  spareBytes: number
+}
 
 export class CoreStorage implements Storage {
   readonly keys: SimKeys
+  readonly #options: CoreStorageOptions
   readonly #random: SeededRandom
-  readonly #memberRules: Partial<MemberRules> | undefined
   #disk: SimDisk | undefined
-  #index = new MemoryIndex(ROOT)
+  #backup: SimDisk | undefined
   #device: SimDevice | undefined
 
-  constructor(seed: number, keys: SimKeys, memberRules: Partial<MemberRules> | undefined) {
-    this.#random = new SeededRandom(seed)
-    this.keys = keys
-    this.#memberRules = memberRules
+  constructor(options: CoreStorageOptions) {
+    this.#options = options
+    this.#random = new SeededRandom(options.seed)
+    this.keys = options.keys
   }
 
   get hasCrashed(): boolean {
@@ -51,7 +60,9 @@ export class CoreStorage implements Storage {
     seal: (plain: Uint8Array, author: AuthorId, seq: number): Uint8Array => {
       const nonce = this.#random.bytes(NONCE_BYTES)
       if (plain.length > 200_000 || this.#random.chance(0.05)) return Uint8Array.from(plain)
-      const seal = this.keys.current(() => [])
+      const held = this.keys.held()
+      const seal = held.length > 1 && this.#random.chance(0.5)
+        ? this.#random.pick(held) : this.keys.current(() => [])
       return sealBatch(plain, { vaultId: VAULT_ID, author, seq }, { ...seal, nonce })
     },
   }
@@ -59,10 +70,10 @@ export class CoreStorage implements Storage {
   async open(device: SimDevice): Promise<SimEngine> {
     this.#device = device
     const seed = this.#random.int(0, 2 ** 31)
-    return CoreEngine.open({
-      device, disk: this.disk, index: this.#index, keys: this.keys, seed,
-      memberRules: this.#memberRules,
-    })
+    const { memberRules, spareBytes } = this.#options
+    const { disk, keys } = this
+    const index = await this.#options.index.open()
+    return CoreEngine.open({ device, disk, index, keys, seed, memberRules, spareBytes })
   }
 
   arm(calls: number): void {
@@ -72,6 +83,7 @@ export class CoreStorage implements Storage {
   disarm(): void {
     if (!this.hasCrashed) this.disk.crashAfter(Infinity)
     this.disk.healed()
+    this.disk.capacityBytes = Infinity
   }
 
   fail(random: SeededRandom): void {
@@ -79,24 +91,46 @@ export class CoreStorage implements Storage {
     this.disk.fail(random.pick(calls), random.int(1, 4))
   }
 
+  fill(roomBytes: number): void {
+    this.disk.capacityBytes = this.disk.usedBytes() + roomBytes
+  }
+
   powerCut(): void {
-    this.#disk = this.disk.reboot()
-    this.#reopenIndex(0.2)
+    this.#nextDisk(this.disk.reboot())
+    this.#mayLoseIndex(0.2)
   }
 
   kill(): void {
-    this.#disk = this.disk.restart()
-    this.#reopenIndex(0)
+    this.#nextDisk(this.disk.restart())
+    this.#mayLoseIndex(0)
   }
 
-  /** The index is derived from the journal: without it everything is folded anew. */
+  backUp(): void {
+    this.#backup = this.disk.copy(this.#random.int(0, 2 ** 31))
+  }
+
+  restore(): boolean {
+    if (this.#backup === undefined) return false
+    this.#disk = this.#backup.copy(this.#random.int(0, 2 ** 31))
+    this.dropIndex()
+    return true
+  }
+
   dropIndex(): void {
-    this.#index = new MemoryIndex(ROOT)
+    this.#options.index.drop()
   }
 
-  #reopenIndex(lossChance: number): void {
-    if (this.#random.chance(lossChance)) this.dropIndex()
-    else this.#index.reopen()
+  close(): Promise<void> {
+    return this.#options.index.close()
+  }
+
+  #mayLoseIndex(chance: number): void {
+    if (this.#random.chance(chance)) this.dropIndex()
+  }
+
+  #nextDisk(next: SimDisk): void {
+    next.capacityBytes = this.disk.capacityBytes
+    this.#disk = next
   }
 
   #latency(): Promise<void> {

@@ -36,6 +36,16 @@ export interface Storage {
   fail(random: SeededRandom): void
   /** True when an armed crash has struck. */
   readonly hasCrashed: boolean
+  /** No more than so many bytes are free from now on. */
+  fill(roomBytes: number): void
+  /** Keeps a copy of everything, in place of the one before. */
+  backUp(): void
+  /** Puts everything back to what the copy has. False when there is none. */
+  restore(): boolean
+  /** What is derived from the rest is lost: the next start makes it anew. */
+  dropIndex(): void
+  /** Leaves nothing behind on this machine. */
+  close(): Promise<void>
 }
 
 export class SimDevice implements Host, Station {
@@ -54,6 +64,10 @@ export class SimDevice implements Host, Station {
   /** Nothing of it counts for the oracles: a liar, or somebody removed. */
   isOutcast = false
   crashes = 0
+  /** It was put back to an earlier state of itself: it may not know what it has told others. */
+  wasRestored = false
+  #isFresh = false
+  #savedLogs: SimLogs | undefined
   #isPumping = false
   #pumpAgain = false
   #pumpDue = false
@@ -75,7 +89,7 @@ export class SimDevice implements Host, Station {
     const pause = (): Promise<void> => this.world.scheduler.sleep(this.random.next(), this.life)
     const logs = new SimLogs(this.author, this.world.signatures, pause)
     logs.onSelfFork = (length) => {
-      if (!this.isOutcast) {
+      if (!this.isOutcast && !this.wasRestored) {
         this.world.fail(new Violation('nobody forks himself', `d${this.index} at ${length}`))
       }
     }
@@ -135,7 +149,9 @@ export class SimDevice implements Host, Station {
   /** What was promised before the crash is there, and what others may have is known here. */
   #checkRecovered(engine: SimEngine): void {
     const { ownLength } = engine
-    const lost = this.world.ledger.recovered(this.index, this.author, ownLength)
+    const { ledger } = this.world
+    const lost = ledger.recovered(this.index, this.author, ownLength, this.#isFresh)
+    this.#isFresh = false
     if (lost > 0) this.note(`d${this.index} lost ${lost} intents`)
     for (const { refs } of this.#durable) {
       const ref = refs[0]
@@ -170,6 +186,38 @@ export class SimDevice implements Host, Station {
       this.storage.kill()
       this.logs.detach()
     }
+  }
+
+  backUp(): void {
+    this.storage.backUp()
+    this.#savedLogs = this.newLogs()
+    this.#savedLogs.copyFrom(this.logs)
+  }
+
+  /** The machine is put back to its backup, once everybody has heard what it had published: who
+   *  had not could take either branch, and which one counts is for people to say. */
+  restore(): boolean {
+    const saved = this.#savedLogs
+    if (saved === undefined || this.wasRestored || !this.#tellEverybody()) return false
+    const hashAt = (seq: number): string | undefined => this.logs.hashAt(this.author, seq + 1)
+    this.world.ledger.setAside(this.index, (seq) => (seq < 0 ? undefined : hashAt(seq)))
+    this.crash(false)
+    this.storage.restore()
+    this.logs.copyFrom(saved)
+    this.#durable = []
+    this.#published = 0
+    this.wasRestored = this.#isFresh = true
+    return true
+  }
+
+  #tellEverybody(): boolean {
+    const { author, logs } = this
+    const others = this.world.devices.filter((one) => one !== this)
+    for (const other of others) {
+      const blocks = logs.blocksFrom(author, other.logs.length(author), Infinity)
+      if (blocks !== undefined) other.logs.receive(blocks)
+    }
+    return others.every((other) => other.logs.length(author) === logs.length(author))
   }
 
   isStarting = false

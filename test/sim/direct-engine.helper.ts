@@ -3,7 +3,7 @@
 // does in place of vault/replica.ts (causal delivery, effective times, whole batches) is written
 // again here, plainly, and can be broken on purpose (`DirectRules`).
 import { decodeBatch, encodeBatch } from '../../src/ops/codec.ts'
-import { Hlc, effectiveTime } from '../../src/ops/hlc.ts'
+import { Hlc, effectiveTime, isVoid } from '../../src/ops/hlc.ts'
 import type { HlcTime } from '../../src/ops/hlc.ts'
 import type { Ids } from '../../src/ops/ids.ts'
 import type { AuthorId, Batch, NodeId, Op, OpRef } from '../../src/ops/types.ts'
@@ -30,11 +30,14 @@ export interface DirectRules {
   holdBack: boolean
   /** A batch is applied whole. */
   wholeBatches: boolean
-  /** Ops are ordered by effective time, not by arrival. */
-  effectiveTime: boolean
+  /** How ops are ordered: by effective time, by arrival, by what they claim, by claims that no
+   *  clock could make. */
+  time: 'effective' | 'arrival' | 'claimed' | 'endless'
   /** What an op names must have been seen. */
   seen: boolean
-  standing: boolean
+  standing: (standing: Standing) => Standing
+  /** Conflict copies bear the device's name. */
+  labels: boolean
   /** Changes an op as this device applies it. */
   rewrite: ((op: Op, ref: OpRef, engine: DirectEngine) => Op) | undefined
   fold: FoldContext['rules']
@@ -43,7 +46,8 @@ export interface DirectRules {
 }
 
 export const TRUE_RULES: DirectRules = {
-  holdBack: true, wholeBatches: true, effectiveTime: true, seen: true, standing: true,
+  holdBack: true, wholeBatches: true, time: 'effective', seen: true,
+  standing: (standing) => standing, labels: true,
   rewrite: undefined, fold: undefined, history: undefined,
 }
 
@@ -118,7 +122,7 @@ export class DirectEngine implements SimEngine {
     makeRoot(this.store, options.root)
     const context: FoldContext = {
       standing: (author, seq) => this.#standing(author, seq),
-      label: options.label,
+      label: (author) => (options.rules.labels ? options.label(author) : ''),
       history: (record) => this.#historyOf(record),
       isOpen: (ino) => this.#open.has(ino),
       changes: {
@@ -324,7 +328,10 @@ export class DirectEngine implements SimEngine {
     const before = [this.#times.get(`${author}${seq - 1}`)]
     for (const dep of batch.deps) before.push(this.#times.get(`${dep.author}${dep.length - 1}`))
     let time = effectiveTime(batch, before.filter((one) => one !== undefined))
-    if (!this.#options.rules.effectiveTime) time = { ms: 2 ** 46 + this.#arrivals++, counter: 0 }
+    const { time: order } = this.#options.rules
+    if (order === 'arrival') time = { ms: 2 ** 46 + this.#arrivals++, counter: 0 }
+    if (order === 'claimed') time = effectiveTime(batch, [])
+    if (order === 'endless' && isVoid(batch)) time = { ms: batch.ms, counter: batch.counter }
     const facts = new Facts(Math.floor(this.#options.clock.nowMs() / 1000), 0)
     facts.opCount = batch.ops.length
     const refs = this.#refs(author, seq, batch, time)
@@ -441,8 +448,9 @@ export class DirectEngine implements SimEngine {
   }
 
   #standing(author: AuthorId, seq: number): Standing {
-    const cut = this.#options.rules.standing ? this.#cuts.get(author) : undefined
-    return cut === undefined || seq < cut.length ? 'valid' : cut.standing
+    const cut = this.#cuts.get(author)
+    if (cut === undefined || seq < cut.length) return 'valid'
+    return this.#options.rules.standing(cut.standing)
   }
 
   /** Only the device that `cut` may. */

@@ -44,13 +44,21 @@ export class DirectStorage implements Storage {
       chief: directAuthor(0),
       journal: this.#journal,
       rules: this.#rules,
-      label: (author) => (process.env['NOLABEL'] ? '' : this.#labels.get(author) ?? ''),
+      label: (author) => this.#labels.get(author) ?? '',
     })
   }
 
   arm(): void {}
   disarm(): void {}
   fail(): void {}
+  fill(): void {}
+  backUp(): void {}
+  dropIndex(): void {}
+  async close(): Promise<void> {}
+
+  restore(): boolean {
+    return false
+  }
 
   powerCut(): void {
     this.#journal.crash(this.#random)

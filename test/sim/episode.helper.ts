@@ -13,8 +13,9 @@ import type { Storage } from './device.helper.ts'
 import { TRUE_RULES } from './direct-engine.helper.ts'
 import type { DirectEngine, DirectRules } from './direct-engine.helper.ts'
 import { DirectStorage, directAuthor } from './direct-storage.helper.ts'
+import { LmdbPlace, MemoryPlace } from './index-place.helper.ts'
 import { learn, lie } from './liar.helper.ts'
-import { changeMembers, mintWhereNeeded } from './membership.helper.ts'
+import { changeMembers, mintWhereNeeded, removeForked } from './membership.helper.ts'
 import { EMPTY_HASH } from './logs.helper.ts'
 import { PERFECT } from './network.helper.ts'
 import {
@@ -23,7 +24,7 @@ import {
 } from './oracles.helper.ts'
 import { YEAR_MS, clockOffset } from './plan.helper.ts'
 import type { Plan, Step } from './plan.helper.ts'
-import { drain } from './scheduler.helper.ts'
+import { turn } from './scheduler.helper.ts'
 import { randomScript, removeEverything } from './scripts.helper.ts'
 import { FIRST_EPOCH, GENESIS, SimKeys, addOp } from './sim-vault.helper.ts'
 import { mixSeed } from './trace.helper.ts'
@@ -66,7 +67,8 @@ export async function runEpisode(plan: Plan, options: EpisodeOptions = {}): Prom
     }
     for (const device of world.devices) device.life.isOver = true
   }
-  await drain()
+  await turn()
+  await world.close()
   current = undefined
   const { trace, scheduler } = world
   return {
@@ -109,7 +111,10 @@ class Episode {
       return new DirectStorage(seed, rules, this.#plan.devices)
     }
     const keys = new SimKeys(index, this.#world.epochs, toHex(FIRST_EPOCH))
-    return new CoreStorage(seed, keys, this.#memberRules)
+    const { hasLmdb = false, spareBytes = 0 } = this.#plan.profile
+    const place = hasLmdb && index % 2 === 1
+      ? new LmdbPlace(this.#world.scheduler) : new MemoryPlace()
+    return new CoreStorage({ seed, keys, index: place, memberRules: this.#memberRules, spareBytes })
   }
 
   /** Everybody is a member and up, and knows it. */
@@ -148,10 +153,13 @@ class Episode {
     }
     await this.#settle()
     const shown = await checkEqual(world)
-    if (!world.ledger.hasVoid) await checkNothingLost(world, shown)
-    await checkNaive(world, world.honest[0] as SimDevice)
+    const first = world.honest[0] as SimDevice
+    const input = await world.scheduler.drive(first.live.naive(), 'the batches')
+    if (!world.ledger.hasVoid) await checkNothingLost(world, shown, input)
+    await checkNaive(world, first, input)
     const last = this.#random.int(0, world.honest.length)
-    await checkRebuild(world, world.honest[last] as SimDevice)
+    const isWhole = (mixSeed(this.#plan.seed, 0x1db) & 1) === 0
+    await checkRebuild(world, world.honest[last] as SimDevice, isWhole)
     if (this.#random.chance(this.#plan.profile.emptyChance)) await this.#empty()
     await this.#quiet()
   }
@@ -209,11 +217,24 @@ class Episode {
         if (device.isOnline) world.restart(device, step.kind === 'crash')
         return
       case 'armed-crash':
-        if (device.isOnline) device.storage.arm(random.int(1, 40))
+        if (device.isOnline && !device.storage.hasCrashed) device.storage.arm(random.int(1, 40))
         return
       case 'disk-trouble':
         world.troubled.add(device.index)
         device.storage.fail(random)
+        return
+      case 'disk-full':
+        world.troubled.add(device.index)
+        device.storage.fill(random.int(0, 12_000))
+        return
+      case 'disk-freed':
+        device.storage.fill(Infinity)
+        return
+      case 'backup':
+        if (device.isOnline && device.index > 0) device.backUp()
+        return
+      case 'restore':
+        if (device.isOnline && device.restore()) device.startSoon(random.int(1, 3000))
         return
       case 'partition':
         world.network.partition(random, 2)
@@ -333,9 +354,15 @@ class Episode {
         else if (device.isOnline) {
           this.#publish(device)
           device.pumpSoon()
+          if (device.engine instanceof CoreEngine && device.engine.isBroken) {
+            world.restart(device, false)
+          }
         }
       }
-      if (round < 30) void mintWhereNeeded(world).catch((error: unknown) => world.fail(error))
+      if (round < 30) {
+        const fail = (error: unknown): void => world.fail(error)
+        void removeForked(world).then(() => mintWhereNeeded(world)).catch(fail)
+      }
       await world.runUntil(scheduler.nowMs + 2000)
       world.check()
       if (round > 0 && isSettled(world)) return

@@ -15,6 +15,9 @@ export interface Intent {
   killed: string[]
   /** What stands in the place of what was replaced: what was made, or moved there. */
   instead: string[]
+  /** Its device was put back to a state before it: the hash of the log that has it, which others
+   *  may hold; '' = nobody does. */
+  aside?: string | undefined
 }
 
 export class Ledger {
@@ -24,23 +27,47 @@ export class Ledger {
   hasVoid = false
   #intents: Intent[] = []
   readonly #queued = new Map<number, UserOperation[]>()
+  /** Devices whose later intents others may never see: their log may go on otherwise. */
+  readonly #restored = new Set<number>()
 
   add(intent: Intent): void {
     if (intent.made.length + intent.killed.length > 0) this.#intents.push(intent)
   }
 
   /**
-   * A device came back from a crash with `length` batches of its own: what did not reach the
-   * journal is gone. Returns how many intents that were.
+   * A device came back with `length` batches of its own: what did not reach the journal is gone.
+   * Returns how many intents that were. `isRestored`: from a backup, after setAside().
    */
-  recovered(device: number, author: AuthorId, length: number): number {
+  recovered(device: number, author: AuthorId, length: number, isRestored = false): number {
     const before = this.#intents.length
     this.find(device)
-    this.#intents = this.#intents.filter((intent) => (
-      intent.device !== device || (intent.awaits === undefined
-        && intent.operations.every((operation) => isKept(operation, author, length)))
-    ))
+    this.#intents = this.#intents.filter((intent) => {
+      if (intent.device !== device) return true
+      const { aside, awaits, operations } = intent
+      if (aside !== undefined && !isRestored) return true
+      if (awaits === undefined && operations.every((one) => isKept(one, author, length))) {
+        intent.aside = undefined
+        return true
+      }
+      return aside !== undefined && aside !== ''
+    })
     return before - this.#intents.length
+  }
+
+  /** A device is put back to an earlier state. `hashAt`: of its log with that batch as the last. */
+  setAside(device: number, hashAt: (seq: number) => string | undefined): void {
+    this.#restored.add(device)
+    for (const intent of this.#intents) {
+      if (intent.device !== device || intent.aside !== undefined) continue
+      intent.aside = hashAt(lastBatch(intent)) ?? ''
+    }
+  }
+
+  /** Of a device that forked itself: what it did after that nobody else has. */
+  keepOnly(device: number, isShared: (seq: number) => boolean): void {
+    this.#intents = this.#intents.filter((intent) => (
+      intent.device !== device || intent.aside !== undefined || isShared(lastBatch(intent))
+    ))
   }
 
   /** Remembers what a device queued, for contents that were sealed later. */
@@ -75,10 +102,16 @@ export class Ledger {
    * made need not be there, and what it ended must be there again, unless somebody who counts went
    * on from there, and ended what stood in its place.
    */
-  expected(counts: (author: AuthorId, seq: number) => boolean): Set<string> {
-    const isVain = ({ operations }: Intent): boolean => operations.some(({ refs: [ref] }) => (
-      ref !== undefined && !(ref.seq >= 0 && counts(ref.author, ref.seq))
-    ))
+  expected(
+    counts: (author: AuthorId, seq: number) => boolean,
+    hashAt: (author: AuthorId, length: number) => string | undefined,
+  ): Set<string> {
+    const isVain = ({ operations, aside }: Intent): boolean => (
+      operations.some(({ refs: [ref] }) => ref !== undefined && !(
+        ref.seq >= 0 && counts(ref.author, ref.seq)
+          && (aside === undefined || hashAt(ref.author, ref.seq + 1) === aside)
+      ))
+    )
     const made = new Set<string>()
     for (const intent of this.#intents) {
       if (!isVain(intent)) for (const token of intent.made) made.add(token)
@@ -110,7 +143,10 @@ export class Ledger {
         return ref === undefined || (ref.seq >= 0 && ref.seq < applied(ref.author))
       })
     ))
-    const tokens = new Set(known.flatMap((intent) => intent.made))
+    const isUnsure = ({ aside, device: by }: Intent): boolean => (
+      aside !== undefined || (by !== device && this.#restored.has(by))
+    )
+    const tokens = new Set(known.flatMap((one) => (isUnsure(one) ? [] : one.made)))
     for (const intent of known) for (const token of intent.killed) tokens.delete(token)
     return tokens
   }
@@ -118,6 +154,12 @@ export class Ledger {
   get intents(): readonly Intent[] {
     return this.#intents
   }
+}
+
+/** -1: not placed. */
+function lastBatch({ operations }: Intent): number {
+  const seqs = operations.map(({ refs: [ref] }) => ref?.seq ?? 0)
+  return seqs.includes(-1) ? -1 : Math.max(0, ...seqs)
 }
 
 function isKept(operation: UserOperation, author: AuthorId, length: number): boolean {

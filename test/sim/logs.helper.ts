@@ -69,6 +69,7 @@ export class SimLogs implements LogPort {
   readonly #pause: () => Promise<void>
   #logs = new Map<AuthorId, Log>()
   #listeners: ((author: AuthorId) => void)[] = []
+  #forkListeners: (() => void)[] = []
 
   constructor(own: AuthorId, signatures: Signatures, pause: () => Promise<void>) {
     this.own = own
@@ -97,6 +98,7 @@ export class SimLogs implements LogPort {
 
   async append(blocks: readonly Uint8Array[]): Promise<void> {
     await this.#pause()
+    if (this.forked.has(this.own)) return
     const log = this.#log(this.own)
     this.onAppend(blocks, log.blocks.length)
     for (const block of blocks) {
@@ -111,6 +113,10 @@ export class SimLogs implements LogPort {
 
   onGrowth(fn: (author: AuthorId) => void): void {
     this.#listeners.push(fn)
+  }
+
+  onOwnFork(fn: () => void): void {
+    this.#forkListeners.push(fn)
   }
 
   // ---- replication ----
@@ -136,6 +142,13 @@ export class SimLogs implements LogPort {
     return { author, from, blocks: log.blocks.slice(from, to), hashes: log.hashes.slice(from, to) }
   }
 
+  /** Somebody holds another branch: nothing more is taken of it. */
+  noteFork(author: AuthorId): void {
+    if (this.forked.has(author)) return
+    this.forked.add(author)
+    if (author === this.own) for (const listener of this.#forkListeners) listener()
+  }
+
   /** Takes what continues the log held and ends in a signed head. True when the log grew. */
   receive(message: BlocksMessage): boolean {
     const { author, from } = message
@@ -147,7 +160,7 @@ export class SimLogs implements LogPort {
     if (skip < 0 || skip >= message.blocks.length) return false
     let before = this.hashAt(author, log.blocks.length) as string
     if (skip > 0 && message.hashes[skip - 1] !== before) {
-      this.forked.add(author)
+      this.noteFork(author)
       return false
     }
     const hashes: string[] = []
@@ -165,7 +178,7 @@ export class SimLogs implements LogPort {
       // the sender's chain must go on from ours
       const first = message.blocks[0] as Uint8Array
       if (chainHash(this.hashAt(author, from) as string, first) !== hashes[0]) {
-        this.forked.add(author)
+        this.noteFork(author)
         return false
       }
     }
@@ -179,7 +192,7 @@ export class SimLogs implements LogPort {
 
   /** The store of the logs is never flushed: a power cut takes a tail of any of them. */
   crash(random: SeededRandom): void {
-    this.#listeners = []
+    this.detach()
     for (const log of this.#logs.values()) {
       if (!random.chance(0.3)) continue
       const length = random.int(0, log.blocks.length + 1)
@@ -190,6 +203,8 @@ export class SimLogs implements LogPort {
   /** The process ends, or the store is read from a copy: nobody listens any more. */
   detach(): void {
     this.#listeners = []
+    this.#forkListeners = []
+    this.forked.clear() // the next comparison finds it again
   }
 
   clear(): void {

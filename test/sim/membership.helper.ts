@@ -8,10 +8,12 @@ import type { ControlOp, EpochOp, LogMark } from '../../src/ops/control-types.ts
 import type { AuthorId } from '../../src/ops/types.ts'
 import { envelopeKeyName } from '../../src/ops/envelope.ts'
 import { toHex } from '../../src/util/bytes.ts'
+import { isLatticeError } from '../../src/util/errors.ts'
 import type { Model } from '../state/naive-model.helper.ts'
 import type { SeededRandom } from '../support/random.ts'
 import { CoreEngine } from './core-engine.helper.ts'
 import type { SimDevice } from './device.helper.ts'
+import type { NaiveInput } from './engine.helper.ts'
 import type { StepKind } from './plan.helper.ts'
 import { boxKey, fixedKey } from './sim-vault.helper.ts'
 import { promise } from './violation.helper.ts'
@@ -82,7 +84,30 @@ export function noteOutcasts(world: World): void {
   const { members } = owner.members
   for (const device of world.devices) {
     if (device.isLiar || members.get(device.author) === undefined) continue
-    device.isOutcast = members.get(device.author)?.role === undefined
+    device.isOutcast = members.get(device.author)?.role === undefined || isForked(device)
+  }
+}
+
+/** It was put back to a backup, and has gone on before it heard what it had done since. */
+export function isForked({ engine, wasRestored, isOutcast }: SimDevice): boolean {
+  if (!wasRestored) return false
+  return engine instanceof CoreEngine ? engine.isOwnForked : isOutcast
+}
+
+/** The owner removes whoever has forked himself, with all that was shared before. */
+export async function removeForked(world: World): Promise<void> {
+  const first = world.devices[0] as SimDevice
+  const { engine } = first
+  if (!(engine instanceof CoreEngine)) return
+  for (const device of world.devices) {
+    const { author } = device
+    if (!isForked(device) || engine.members.members.get(author)?.role === undefined) continue
+    const mark = markOf(first, author, engine.applied(author))
+    if (mark === undefined) continue
+    world.trace.note(`d0 removes d${device.index}, which has forked itself`)
+    const remove: ControlOp = { kind: 'remove', device: author, logs: [mark] }
+    const ops = [remove, rotation(world, engine, author, world.random)]
+    await engine.control(ops.map((op) => controlOp(op)))
   }
 }
 
@@ -115,7 +140,9 @@ export async function checkSecrecy(world: World, model: Model): Promise<void> {
         if (author === ref.author || (vv.get(ref.author) ?? 0) <= ref.seq) continue
         const block = await logs.read(author, seq)
         if (block === undefined) continue
-        const { epochId, isControl } = envelopeKeyName(block)
+        const name = nameOf(block)
+        if (name === undefined) continue
+        const { epochId, isControl } = name
         if (isControl) continue // an epoch's own op is sealed under the one before
         const epoch = world.epochs.get(toHex(epochId))
         promise(epoch?.holders.has(device) !== true, 'who was removed reads nothing new', () => (
@@ -124,6 +151,42 @@ export async function checkSecrecy(world: World, model: Model): Promise<void> {
         ))
       }
     }
+  }
+}
+
+/** Data sealed under an epoch that comes before one under which something is sealed that it saw
+ *  counts for nothing. */
+export async function checkStale(world: World, { batches }: NaiveInput): Promise<void> {
+  const { logs } = world.devices[0] as SimDevice
+  const counting = new Set(
+    batches.filter(({ ops }) => ops.length > 0).map(({ author, seq }) => `${author}${seq}`),
+  )
+  const epochOf = async (author: AuthorId, seq: number): Promise<string | undefined> => {
+    const block = counting.has(`${author}${seq}`) ? await logs.read(author, seq) : undefined
+    const name = block === undefined ? undefined : nameOf(block)
+    return name === undefined ? undefined : toHex(name.epochId)
+  }
+  for (const { author, seq, deps, ops } of batches) {
+    if (ops.length === 0 || ops[0]?.kind === 'control') continue
+    const own = await epochOf(author, seq)
+    if (own === undefined) continue
+    const seen = deps.map((dep) => epochOf(dep.author, dep.length - 1))
+    for (const other of await Promise.all([...seen, epochOf(author, seq - 1)])) {
+      const isStale = other !== undefined && world.epochs.precedes(own, other)
+      promise(!isStale, 'old keys seal nothing', () => (
+        `batch ${seq} of ${toHex(Buffer.from(author, 'latin1')).slice(0, 6)} is sealed under `
+        + `${own}, has seen something under ${other}, and counts`
+      ))
+    }
+  }
+}
+
+function nameOf(block: Uint8Array): ReturnType<typeof envelopeKeyName> | undefined {
+  try {
+    return envelopeKeyName(block)
+  } catch (error) {
+    if (!isLatticeError(error, 'invalid')) throw error
+    return undefined
   }
 }
 

@@ -133,7 +133,7 @@ export class SimNetwork {
         for (const head of message.heads) {
           const mine = logs.length(head.author)
           if (mine >= head.length) {
-            if (logs.hashAt(head.author, head.length) !== head.hash) logs.forked.add(head.author)
+            if (logs.hashAt(head.author, head.length) !== head.hash) logs.noteFork(head.author)
             isBehind ||= mine > head.length
           } else if (!logs.forked.has(head.author)) {
             const hash = logs.hashAt(head.author, mine) as string
@@ -151,7 +151,7 @@ export class SimNetwork {
         const mine = logs.hashAt(author, message.from)
         if (mine === undefined) return
         if (mine !== message.hash) {
-          logs.forked.add(author)
+          logs.noteFork(author)
           this.#send(to, from, { kind: 'fork', author })
           return
         }
@@ -165,7 +165,7 @@ export class SimNetwork {
         this.announceSoon(to)
         return
       case 'fork':
-        logs.forked.add(message.author)
+        logs.noteFork(message.author)
     }
   }
 }

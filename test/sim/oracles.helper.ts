@@ -1,9 +1,13 @@
 // The oracles at quiescence: what must hold once every honest device has heard everything.
 import type { AuthorId } from '../../src/ops/types.ts'
+import { equalBytes } from '../../src/util/bytes.ts'
+import { CoreEngine } from './core-engine.helper.ts'
 import type { SimDevice } from './device.helper.ts'
+import type { NaiveInput } from './engine.helper.ts'
+import type { SimLogs } from './logs.helper.ts'
 import { foldNaively } from '../state/naive-model.helper.ts'
 import { viewNaively } from '../state/naive-view.helper.ts'
-import { checkSecrecy, noteOutcasts } from './membership.helper.ts'
+import { checkSecrecy, checkStale, isForked, noteOutcasts } from './membership.helper.ts'
 import { difference, naiveLines, showView, treeLines } from './view.helper.ts'
 import type { Shown } from './view.helper.ts'
 import { Violation, promise } from './violation.helper.ts'
@@ -64,10 +68,12 @@ export async function checkEqual(world: World): Promise<Shown> {
 }
 
 /** The device shows what the naive model makes of the same batches. */
-export async function checkNaive(world: World, device: SimDevice): Promise<void> {
-  const input = await world.scheduler.drive(device.live.naive(), 'the batches')
+export async function checkNaive(
+  world: World, device: SimDevice, input: NaiveInput,
+): Promise<void> {
   const model = foldNaively(input.batches, input)
   await checkSecrecy(world, model)
+  if (world.plan.profile.engine === 'core') await checkStale(world, input)
   const view = viewNaively(model, input)
   const should = naiveLines(view)
   const is = treeLines(device.tree)
@@ -77,15 +83,35 @@ export async function checkNaive(world: World, device: SimDevice): Promise<void>
 }
 
 /** Every content that nobody meant to be gone is shown under some path. */
-export async function checkNothingLost(world: World, shown: Shown): Promise<void> {
+export async function checkNothingLost(
+  world: World, shown: Shown, { standing }: NaiveInput,
+): Promise<void> {
   for (const device of world.devices) world.ledger.find(device.index)
-  const { live } = world.honest[0] as SimDevice
-  const { standing } = await world.scheduler.drive(live.naive(), 'the batches')
+  const { logs } = world.honest[0] as SimDevice
+  await forgetBranches(world, logs)
   const counts = (author: AuthorId, seq: number): boolean => standing(author, seq) === 'valid'
-  for (const token of world.ledger.expected(counts)) {
+  const hashAt = (author: AuthorId, length: number): string | undefined => (
+    logs.hashAt(author, length)
+  )
+  for (const token of world.ledger.expected(counts, hashAt)) {
     promise(shown.tokens.has(token), 'nothing is lost', () => (
       `"${token}" was written, nobody removed or replaced it, and no path shows it`
     ))
+  }
+}
+
+/** What whoever has forked himself did beyond what the others have. */
+async function forgetBranches(world: World, logs: SimLogs): Promise<void> {
+  for (const device of world.devices) {
+    const { engine, author, index } = device
+    if (!isForked(device) || !(engine instanceof CoreEngine)) continue
+    promise(!engine.mayWrite, 'who has forked himself stops', () => `d${index} goes on`)
+    const shared = new Set<number>()
+    for (let seq = 0; seq < engine.ownLength; seq++) {
+      const block = await logs.read(author, seq)
+      if (block !== undefined && equalBytes(block, engine.ownBlock(seq))) shared.add(seq)
+    }
+    world.ledger.keepOnly(index, (seq) => shared.has(seq))
   }
 }
 
@@ -101,13 +127,16 @@ export function checkSoFar(world: World, device: SimDevice): void {
   }
 }
 
-/** Closed or killed, and made anew from its journal, a device comes to the same. */
-export async function checkRebuild(world: World, device: SimDevice): Promise<void> {
+/** Closed and opened again, a device comes to the same; `isWhole`: made from its journal alone. */
+export async function checkRebuild(
+  world: World, device: SimDevice, isWhole: boolean,
+): Promise<void> {
   const { scheduler } = world
   const hash = await scheduler.drive(device.live.stateHash(), 'a state hash')
   const before = showView(device.tree)
   await scheduler.drive(device.live.close(), 'closing')
   device.crash(false)
+  if (isWhole) device.storage.dropIndex()
   await scheduler.drive(device.start(), 'a rebuild')
   const after = showView(device.tree)
   promise(before.shared.join() === after.shared.join(), 'rebuilt view', () => (

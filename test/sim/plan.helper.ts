@@ -6,12 +6,12 @@ import { mixSeed } from './trace.helper.ts'
 
 export type StepKind =
   | 'call' | 'script' | 'fsync' | 'checkpoint' | 'announce' | 'sync' | 'look'
-  | 'crash' | 'kill' | 'armed-crash' | 'disk-trouble' | 'disk-full'
+  | 'crash' | 'kill' | 'armed-crash' | 'disk-trouble' | 'disk-full' | 'disk-freed'
   | 'partition' | 'isolate' | 'heal'
   | 'clock' | 'gap'
   | 'cut' | 'void'
   | 'remove' | 'rotate' | 'role' | 'add' | 'readmit'
-  | 'lie' | 'restore' | 'clone'
+  | 'backup' | 'restore'
 
 export interface Step {
   index: number
@@ -24,8 +24,12 @@ export interface Step {
 
 export interface Profile {
   name: string
-  /** Which engine: 'direct' = the rules alone; 'core' = the whole engine; 'lmdb', 'full'. */
-  engine: 'direct' | 'core' | 'lmdb' | 'full'
+  /** 'direct' = the rules alone; 'core' = the whole engine. */
+  engine: 'direct' | 'core'
+  /** Every second device keeps its index in LMDB, on a real disk. */
+  hasLmdb?: boolean
+  /** What journals keep free for themselves, so that a full disk shows before they stop. */
+  spareBytes?: number
   devices: readonly [number, number]
   steps: number
   /** Relative weight of each kind of step. */
@@ -33,6 +37,8 @@ export interface Profile {
   faults: NetworkFaults
   /** Chance that a device's clock is far off from the start. */
   skewChance: number
+  /** The longest pause between two steps; a day when not given. */
+  gapMaxMs?: number
   /** Share in the default mixture. */
   share: number
   /** Device 1 is a liar. */
@@ -68,17 +74,18 @@ export function planOf(seed: number, profile: Profile): Plan {
       if (at < 0) break
     }
     const device = random.int(0, devices)
-    steps.push({ index, gapMs: gap(random), device, kind, seed: mixSeed(seed, 0x57e9 + index) })
+    const gapMs = gap(random, profile.gapMaxMs ?? DAY_MS)
+    steps.push({ index, gapMs, device, kind, seed: mixSeed(seed, 0x57e9 + index) })
   }
   return { seed, profile, devices, offsetsMs, steps }
 }
 
-function gap(random: SeededRandom): number {
+function gap(random: SeededRandom, maxMs: number): number {
   const roll = random.next()
   if (roll < 0.5) return random.int(0, 40)
   if (roll < 0.92) return random.int(40, 900)
   if (roll < 0.998) return random.int(900, 8000)
-  return random.int(0, DAY_MS)
+  return random.int(0, maxMs)
 }
 
 export function clockOffset(random: SeededRandom, skewChance: number): number {

@@ -53,6 +53,51 @@ export const PROFILES: readonly Profile[] = [
     weights: { ...WORK, ...SPLITS, kill: 0.3 }, hasLiar: true,
     share: 1, emptyChance: 0,
   },
+  {
+    name: 'old-keys', engine: 'core', devices: [3, 4], steps: 200, faults: LAN, skewChance: 0.1,
+    weights: { ...WORK, ...SPLITS, kill: 0.3, rotate: 2 }, hasLiar: true,
+    share: 0.5, emptyChance: 0,
+  },
+  {
+    name: 'full', engine: 'core', devices: [1, 3], steps: 200, faults: LAN, skewChance: 0.1,
+    weights: {
+      ...WORK, ...SPLITS, fsync: 6, checkpoint: 3, crash: 1, kill: 1, 'disk-full': 3,
+      'disk-freed': 2,
+    },
+    spareBytes: 16_384, gapMaxMs: 60_000, share: 1, emptyChance: 0.1,
+  },
+  {
+    name: 'storm', engine: 'core', devices: [2, 4], steps: 200, faults: BAD, skewChance: 0.3,
+    weights: { ...WORK, ...SPLITS, sync: 4, kill: 0.5, crash: 0.5 },
+    share: 1, emptyChance: 0.2,
+  },
+  {
+    name: 'years', engine: 'core', devices: [2, 4], steps: 200, faults: LAN, skewChance: 0.5,
+    weights: {
+      ...WORK, sync: 2, isolate: 3, heal: 1, gap: 1, clock: 2, crash: 0.5, kill: 0.5, rotate: 0.3,
+    },
+    share: 1, emptyChance: 0.2,
+  },
+  {
+    name: 'restored', engine: 'core', devices: [2, 4], steps: 200, faults: LAN, skewChance: 0.1,
+    weights: { ...WORK, ...SPLITS, kill: 0.5, backup: 2, restore: 0.7, rotate: 0.2 },
+    share: 1, emptyChance: 0.2,
+  },
+  {
+    name: 'lmdb', engine: 'core', devices: [2, 3], steps: 200, faults: LAN, skewChance: 0.2,
+    weights: {
+      ...WORK, ...SPLITS, checkpoint: 4, crash: 1, kill: 1, 'armed-crash': 1, rotate: 0.3,
+    },
+    hasLmdb: true, share: 0, emptyChance: 0.3,
+  },
+  {
+    name: 'crowd', engine: 'core', devices: [6, 8], steps: 400, faults: LAN, skewChance: 0.2,
+    weights: {
+      ...WORK, ...SPLITS, clock: 1, crash: 1, kill: 1, 'armed-crash': 0.5, remove: 0.3,
+      role: 0.2, rotate: 0.4,
+    },
+    share: 0, emptyChance: 0.2,
+  },
 ]
 
 export function profileNamed(name: string): Profile {

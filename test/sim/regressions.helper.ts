@@ -19,5 +19,7 @@ export const REGRESSIONS: readonly Regression[] = [
   { seed: 401153, profile: 'members', note: 'the same, by the senior himself' },
   { seed: 100110, profile: 'members', note: 'a removed admin had an epoch, and a member no keys' },
   { seed: 200084, profile: 'members', note: 'a cut normalisation hid a content for good' },
+  { seed: 8, profile: 'old-keys', note: 'a batch under an epoch before its op divided devices' },
+  { seed: 2, profile: 'full', note: 'after a full disk an idle device applied nothing' },
   { seed: 400169, profile: 'members', note: 'an old handle wrote onto a content that is cut' },
 ]

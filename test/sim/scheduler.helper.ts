@@ -19,12 +19,18 @@ interface Event {
   life: Life | undefined
 }
 
-/** Lets every promise reaction run that can run without an event. */
-export const drain = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+/** A turn of the real loop: rejections that nobody handles are told, messages come in. */
+export const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+
+/** Lets every promise reaction run that can run without an event: a tick comes when none is left.
+ */
+const drain = (): Promise<void> => new Promise((resolve) => process.nextTick(resolve))
+const EVENTS_PER_TURN = 64
 
 export class Scheduler {
   nowMs = START_MS
   eventsRun = 0
+  readonly #real = new Set<Promise<unknown>>()
   #heap: Event[] = []
   #order = 0
 
@@ -39,6 +45,14 @@ export class Scheduler {
   /** Never resolves when the life ends before. */
   sleep(delayMs: number, life?: Life): Promise<void> {
     return new Promise((resolve) => void this.after(delayMs, resolve, life))
+  }
+
+  /** Something of the real world (LMDB on a real disk): virtual time waits for it. */
+  real<T>(promise: Promise<T>): Promise<T> {
+    this.#real.add(promise)
+    const ended = (): void => void this.#real.delete(promise)
+    promise.then(ended, ended)
+    return promise
   }
 
   /** Events that can still run. */
@@ -61,7 +75,7 @@ export class Scheduler {
     event.fire = undefined
     this.eventsRun++
     fire?.()
-    await drain()
+    await this.#calm()
     return true
   }
 
@@ -76,11 +90,20 @@ export class Scheduler {
     let isSettled = false
     const mark = (): void => void (isSettled = true)
     promise.then(mark, mark)
-    await drain()
+    await this.#calm()
     for (let left = eventsMax; !isSettled; left--) {
       if (left === 0 || !(await this.step())) throw new Error(`stuck: ${what}`)
     }
     return promise
+  }
+
+  /** Whatever can go on without an event has done so. */
+  async #calm(): Promise<void> {
+    await (this.eventsRun % EVENTS_PER_TURN === 0 ? turn() : drain())
+    while (this.#real.size > 0) {
+      await Promise.allSettled(this.#real)
+      await drain()
+    }
   }
 
   #push(event: Event): void {

@@ -61,8 +61,7 @@ export function addOp(index: number, role: Role = index === 1 ? 'admin' : 'write
   }
 }
 
-/** What members say, for one set of control batches; the last few answers are kept: all devices
- *  of a world ask for the same. */
+/** What members say, for one set of control batches. */
 export class SimMembers implements MembersView {
   readonly members: Members
   readonly #ranks = new Map<string, number>()
@@ -82,6 +81,10 @@ export class SimMembers implements MembersView {
 
   precedes(one: Uint8Array, other: Uint8Array): boolean {
     return this.members.precedes(toHex(one), toHex(other))
+  }
+
+  knowsEpoch(epochId: Uint8Array): boolean {
+    return this.members.hasGenesis && this.members.epoch(toHex(epochId)) !== undefined
   }
 
   mayRequire(author: AuthorId, seq: number): boolean {
@@ -149,6 +152,17 @@ export class SimEpochs {
     return this.#epochs.get(hex)
   }
 
+  /** Whether `one` comes before `other`, by the parents of their ops. */
+  precedes(one: string, other: string): boolean {
+    const parents = this.#parents.get(other) ?? []
+    return parents.some((parent) => parent === one || this.precedes(one, parent))
+  }
+
+  /** Those that a device was given, the oldest first. */
+  heldBy(author: AuthorId): SimEpoch[] {
+    return [...this.#epochs.values()].filter(({ holders }) => holders.has(author))
+  }
+
   #open(hex: string, holders: readonly AuthorId[]): void {
     for (const holder of holders) this.#epochs.get(hex)?.holders.add(holder)
     for (const parent of this.#parents.get(hex) ?? []) this.#open(parent, holders)
@@ -194,6 +208,11 @@ export class SimKeys implements CoreKeys {
     const { members } = view as SimMembers
     if (members === undefined || !members.hasGenesis) return
     this.#members = members
+  }
+
+  /** Any epoch whose keys are here: what no honest device seals under. */
+  held(): EpochSeal[] {
+    return this.#epochs.heldBy(this.author)
   }
 
   /** Blocks name epochs before their ops are known: a key is there once the device has it. */

@@ -63,6 +63,11 @@ export class World {
     scheduler.nowMs = Math.max(scheduler.nowMs, untilMs)
   }
 
+  /** Nothing is left behind on this machine. */
+  async close(): Promise<void> {
+    for (const device of this.devices) await device.storage.close()
+  }
+
   /** Ends the device's process, or its power, and starts it again soon. */
   restart(device: SimDevice, power: boolean): void {
     device.crash(power)

@@ -625,6 +625,27 @@ export const MEMBER_CASES: readonly MemberCase[] = [
     standing: { w0: 'valid', w1: 'valid' },
   },
   {
+    what: 'of the parents that an epoch names those count that it saw: others may come later',
+    play: (s) => {
+      family(s)
+      const all = ['a', 'b', 'c', 'w', 'x', 'r']
+      const unseen = s.do('c', s.epoch([s.idOf(s.genesis)], all))
+      s.do('b', s.epoch([s.idOf(unseen)], all))
+    },
+    roles: 'a owner, b admin, c admin, w writer, x writer, r reader',
+    voids: ['b0.0 epoch epoch-parents'],
+    more: (s, m) => {
+      const ids = m.epochs().map(({ epochId }) => epochId)
+      const [ofB, ofC] = ['b', 'c'].map((name) => (
+        m.epochs().find(({ minter, ref }) => ref && minter === s.author(name))?.epochId ?? ''
+      ))
+      return [
+        [ids.length, 3], [m.precedes(ofC!, ofB!), false],
+        [m.precedes(s.idOf(s.genesis), ofB!), false], [m.precedes(s.idOf(s.genesis), ofC!), true],
+      ]
+    },
+  },
+  {
     what: 'an epoch is minted by an admin, boxed to all its seniors, on parents that it saw',
     play: (s) => {
       family(s)

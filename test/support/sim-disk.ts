@@ -96,6 +96,22 @@ export class SimDisk implements Disk {
     return next
   }
 
+  /** A backup: a disk of its own with everything that programs read now, durable. */
+  copy(seed: number): SimDisk {
+    const next = new SimDisk(seed, this.#pause)
+    for (const [path, directory] of this.#directories) {
+      const names = new Map<string, Inode>()
+      for (const [name, { data, sizeBytes }] of directory.names) {
+        const bytes = Buffer.from(data.subarray(0, sizeBytes))
+        names.set(name, {
+          data: bytes, sizeBytes, durable: Buffer.from(bytes), durableBytes: sizeBytes, dirty: [],
+        })
+      }
+      next.#directories.set(path, { names, durable: new Map(names), changes: [] })
+    }
+    return next
+  }
+
   /** Bytes that programs read, to look at or to damage: changes are durable. */
   edit(path: string, change: (bytes: Buffer) => void): void {
     const inode = this.#inode(path)
@@ -319,7 +335,9 @@ class SimFile implements DiskFile {
     const end = offset + bytes.length
     const inode = this.#inode
     const growth = Math.max(0, end - inode.sizeBytes)
-    if (growth > 0 && this.#disk.usedBytes() + growth > this.#disk.capacityBytes) {
+    const { capacityBytes } = this.#disk
+    const isLimited = growth > 0 && capacityBytes !== Infinity
+    if (isLimited && this.#disk.usedBytes() + growth > capacityBytes) {
       throw new LatticeError('disk-full', 'write file: ENOSPC')
     }
     inode.data = grown(inode.data, end)

@@ -34,6 +34,8 @@ export class MemoryLogs implements LogPort {
   logs = new Map<AuthorId, Log>()
   appends = 0
   #listeners: ((author: AuthorId) => void)[] = []
+  #forkListeners: (() => void)[] = []
+  isOwnForked = false
 
   constructor(own: AuthorId) {
     this.own = own
@@ -57,12 +59,24 @@ export class MemoryLogs implements LogPort {
 
   async append(blocks: readonly Uint8Array[]): Promise<void> {
     await turn()
+    if (this.isOwnForked) return
     this.appends++
     for (const block of blocks) this.put(this.own, block)
   }
 
   onGrowth(grown: (author: AuthorId) => void): void {
     this.#listeners.push(grown)
+  }
+
+  onOwnFork(forked: () => void): void {
+    this.#forkListeners.push(forked)
+    if (this.isOwnForked) forked()
+  }
+
+  /** A peer holds another branch of the own log. */
+  forkOwn(): void {
+    this.isOwnForked = true
+    for (const listener of this.#forkListeners) listener()
   }
 
   put(author: AuthorId, block: Uint8Array): void {

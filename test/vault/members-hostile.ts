@@ -134,3 +134,26 @@ t.test('an epoch by one who may make none divides nobody', async (t) => {
   await heal([a, b, c, h])
   t.match(c.list().join(), /of b, later/, 'at the latest after the next epoch')
 })
+
+t.test('a batch under an epoch whose op is not applied waits, keys or not', async (t) => {
+  const a = await founder(7)
+  const b = await added(a, 8, 'writer')
+  const h = await added(a, 9, 'writer')
+  await heal([a, b, h])
+  await a.carryOut(a.membership.rotate())
+  const rotated = a.vault.epochs.at(-1)!
+  putEpoch(h.vault, rotated)
+  putEpoch(b.vault, rotated) // out of a control batch that waits, say
+  await b.crash()
+  h.forced = rotated
+  h.save('/of h', 'by one who has not told that it has seen the op')
+  await h.sync()
+  b.logs.pull(h.logs)
+  await b.core.pump()
+  t.equal(b.list().length, 0)
+  t.match(b.core.waiting(), [{ author: h.author, for: 'key' }])
+  b.save('/of b', 'under the epoch before')
+  await heal([a, b, h])
+  for (const device of [a, b, h]) t.match(device.list().join(), /of b.*of h/, 'all show both')
+  t.equal(await a.stateHash(), await b.stateHash())
+})

@@ -101,3 +101,17 @@ t.test('two copies of one device: the second to publish notices, and writes no m
   await copy.core.pump()
   t.ok(copy.list().some((line) => line.startsWith('/of b')), 'others are still heard')
 })
+
+t.test('a restored backup that went on: told so by a peer, it writes no more', async (t) => {
+  const a = await Device.start('A', 10)
+  await commits(a, 2)
+  await a.core.pump()
+  t.equal(a.core.mayWrite, true)
+  a.logs.forkOwn() // its own log and journal agree: only others know better
+  t.ok(a.core.replica!.isOwnForked)
+  t.equal(a.core.mayWrite, false)
+  t.match(a.core.waiting(), [{ author: a.author, for: 'fork' }])
+  await a.crash()
+  t.equal(a.core.mayWrite, false, 'also at the next start')
+  await a.stop()
+})
