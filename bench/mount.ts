@@ -4,6 +4,7 @@
 // the client.
 //
 // npm run bench -- mount [--rounds 3] [--size-mib 1024] [--dir DIR] [--rows 'write,read cold,…']
+//   [--beside CHECKOUT]   another checkout of lattice, built, as one more system
 // Needs root (drop_caches, umount), gocryptfs, git, sqlite3, tar.
 
 import { execFileSync, spawnSync } from 'node:child_process'
@@ -11,7 +12,7 @@ import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync } from 'node:fs
 import { readdirSync, writeSync } from 'node:fs'
 import { randomFillSync } from 'node:crypto'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
@@ -33,6 +34,7 @@ const { values } = parseArgs({
     'size-mib': { type: 'string', default: '1024' },
     dir: { type: 'string', default: tmpdir() },
     rows: { type: 'string', default: '' },
+    beside: { type: 'string', default: '' },
   },
 })
 const ROUNDS = Number(values.rounds)
@@ -213,6 +215,7 @@ function median(values: number[]): number {
 }
 
 function report(row: Row, samples: Map<string, Sample[]>): void {
+  const names = systems.map((system) => system.name)
   const cell = (name: string, of: (row: Row, sample: Sample) => number) =>
     median((samples.get(name) ?? []).map((sample) => of(row, sample)))
   const rate = new Map([...samples.keys()].map((name) => [name, cell(name, figure)]))
@@ -224,9 +227,9 @@ function report(row: Row, samples: Map<string, Sample[]>): void {
   const show = (value: number | undefined) => (value ?? Number.NaN).toPrecision(3).padStart(9)
   console.log(
     `${row.name.padEnd(26)} ${row.unit.padEnd(5)}` +
-      ['plain', 'gocryptfs', 'lattice'].map((name) => show(rate.get(name))).join('') +
-      `   ${ratio.toFixed(2)}x` +
-      `   cpu ${show(cpu.get('gocryptfs'))} ${show(cpu.get('lattice'))}`,
+      names.map((name) => show(rate.get(name))).join('') +
+      `   ${ratio.toFixed(2)}x   cpu ` +
+      names.slice(1).map((name) => show(cpu.get(name))).join(''),
   )
   console.error(
     JSON.stringify({ row: row.name, unit: row.unit, ratio, ...Object.fromEntries(rate) }),
@@ -252,11 +255,15 @@ async function main(): Promise<void> {
     selected.map((row) => [row, new Map<string, Sample[]>()] as const),
   )
   systems.push(plainSystem(base), gocryptfsSystem(base), latticeSystem(base))
+  if (values.beside !== '') systems.push(latticeSystem(base, 'beside', resolve(values.beside)))
   for (const system of systems) await system.mount()
   for (let round = 0; round < ROUNDS; round++) {
     prepareRandom()
+    // each round begins with another one: what one leaves to be written slows the next
+    const turn = round % systems.length
+    const order = [...systems.slice(turn), ...systems.slice(0, turn)]
     for (const row of selected) {
-      for (const system of systems) {
+      for (const system of order) {
         const sample = await measure(system, row)
         const told = `${figure(row, sample).toPrecision(4)} ${row.unit}`
         console.error(`${row.name}, ${system.name}: ${told}`)
@@ -272,7 +279,7 @@ async function main(): Promise<void> {
       }
     }
   }
-  const columns = ['plain', 'gocryptfs', 'lattice'].map((name) => name.padStart(9)).join('')
+  const columns = systems.map(({ name }) => name.padStart(9)).join('')
   console.log(`${'row'.padEnd(26)} unit ${columns}   ratio   cpu (ms/MiB, µs/op, s)`)
   for (const row of selected) report(row, samples.get(row) ?? new Map<string, Sample[]>())
   for (const system of systems.filter((one) => one.pid() > 0)) {

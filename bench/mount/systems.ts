@@ -19,7 +19,7 @@ export interface System {
   pid(): number
 }
 
-const LATTICE = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
+const CHECKOUT = fileURLToPath(new URL('../..', import.meta.url))
 const MOUNT_TIMEOUT_MS = 20_000
 const UNMOUNT_TIMEOUT_MS = 120_000
 
@@ -51,13 +51,15 @@ export function gocryptfsSystem(base: string): System {
   )
 }
 
-export function latticeSystem(base: string): System {
-  const store = join(base, 'lattice-home')
-  const directory = join(base, 'lattice')
+/** `checkout`: whose dist/ is to serve. */
+export function latticeSystem(base: string, name = 'lattice', checkout = CHECKOUT): System {
+  const store = join(base, `${name}-home`)
+  const directory = join(base, name)
+  const program = join(checkout, 'dist/cli/main.js')
   mkdirSync(store, { recursive: true, mode: 0o700 })
   mkdirSync(directory, { recursive: true })
-  return served('lattice', directory, store, () =>
-    spawn(process.execPath, [LATTICE, 'mount', directory, '--foreground'], {
+  return served(name, directory, store, () =>
+    spawn(process.execPath, [program, 'mount', directory, '--foreground'], {
       stdio: ['ignore', 'ignore', 'inherit'],
       env: { ...process.env, LATTICE_HOME: store },
     }),
