@@ -7,6 +7,7 @@
 
 import { blake3Keyed } from '../crypto/hash.ts'
 import { assert } from '../util/assert.ts'
+import { concatBytes } from '../util/bytes.ts'
 import { Mutex } from '../util/mutex.ts'
 import { BUNDLE_RANDOM_BYTES } from './bundle-layout.ts'
 import { BundleBuilder } from './bundle.ts'
@@ -69,6 +70,7 @@ type Sealed = { members: Member[]; located: boolean }
 
 const FIXED_BYTES = 16 * 1024
 const ZEROS = new Uint8Array(CHUNK_MAX_BYTES)
+const ZERO_ID = new Uint8Array(CHUNK_ID_BYTES)
 
 export class SealCore {
   readonly #options: SealCoreOptions
@@ -78,8 +80,9 @@ export class SealCore {
   /** What was cut last, and what of which job it is: sealing it needs no second reading. */
   readonly #window = new Uint8Array(CUT_WINDOW_BYTES + HEAD_MAX_BYTES)
   #windowJob = -1
-  #windowBegin = 0
-  #windowEnd = 0
+  #windowRanges: Float64Array = new Float64Array(0)
+  /** Where each range begins in the window. */
+  #windowPlaces: Float64Array = new Float64Array(0)
   readonly #chunk = new Uint8Array(CHUNK_MAX_BYTES)
   readonly #bulk: OpenBundle
   readonly #random: OpenBundle
@@ -107,24 +110,23 @@ export class SealCore {
   }
 
   cut(request: CutRequest): CutResult {
-    const plain = this.#window.subarray(0, request.end - request.begin)
+    const { ranges } = request
     this.#windowJob = -1
-    this.#read(request, plain)
-    this.#windowJob = request.job
-    this.#windowBegin = request.begin
-    this.#windowEnd = request.end
-    const lengths = this.#cutLengths(request, plain)
-    const ids = Buffer.allocUnsafeSlow(lengths.length * CHUNK_ID_BYTES)
+    const lengths: number[] = []
+    const ids: Uint8Array[] = []
+    const places = new Float64Array(ranges.length / 2)
     let at = 0
-    for (let i = 0; i < lengths.length; i++) {
-      const length = lengths[i] as number
-      const chunk = plain.subarray(at, at + length)
-      const place = i * CHUNK_ID_BYTES
-      if (isZeroRun(request.chunker, chunk)) ids.fill(0, place, place + CHUNK_ID_BYTES)
-      else ids.set(blake3Keyed(this.#options.keys.idKey, chunk), place)
-      at += length
+    for (let i = 0; i < ranges.length; i += 2) {
+      places[i / 2] = at
+      const bytes = (ranges[i + 1] as number) - (ranges[i] as number)
+      const plain = this.#window.subarray(at, at + bytes)
+      this.#cutRange(request, i, plain, lengths, ids)
+      at += bytes
     }
-    return { lengths, ids: new Uint8Array(ids.buffer, 0, ids.length) }
+    this.#windowJob = request.job
+    this.#windowRanges = ranges
+    this.#windowPlaces = places
+    return { lengths: Uint32Array.from(lengths), ids: concatBytes(...ids) }
   }
 
   seal(request: SealRequest): Promise<SealResult> {
@@ -178,8 +180,33 @@ export class SealCore {
     if (this.#random.members.length === 0) this.#random.builder.clear()
   }
 
-  #cutLengths(request: CutRequest, plain: Uint8Array): Uint32Array {
-    const { chunker, final, begin } = request
+  /** Cuts the range that begins at ranges[at], whose bytes go to `plain`. */
+  #cutRange(
+    request: CutRequest,
+    at: number,
+    plain: Uint8Array,
+    lengths: number[],
+    ids: Uint8Array[],
+  ): void {
+    const { chunker, ranges } = request
+    const begin = ranges[at] as number
+    this.#read(request.job, begin, at === 0 ? request.head : undefined, plain)
+    const isFinal = request.final || at + 2 < ranges.length
+    let from = 0
+    for (const length of this.#cutLengths(chunker, begin, plain, isFinal)) {
+      const chunk = plain.subarray(from, from + length)
+      lengths.push(length)
+      ids.push(isZeroRun(chunker, chunk) ? ZERO_ID : blake3Keyed(this.#options.keys.idKey, chunk))
+      from += length
+    }
+  }
+
+  #cutLengths(
+    chunker: ChunkerId,
+    begin: number,
+    plain: Uint8Array,
+    final: boolean,
+  ): Uint32Array {
     const misaligned = begin % FIXED_BYTES
     if (chunker !== CHUNKER_FIXED_16K || misaligned === 0) {
       return cutChunks(chunker, this.#gear, plain, final)
@@ -191,7 +218,7 @@ export class SealCore {
     return Uint32Array.of(first, ...rest)
   }
 
-  #read({ job, begin, head }: CutRequest, into: Uint8Array): void {
+  #read(job: number, begin: number, head: Uint8Array | undefined, into: Uint8Array): void {
     const headBytes = head?.length ?? 0
     assert(into.length >= headBytes, 'a head longer than its range')
     if (head !== undefined) into.set(head)
@@ -217,18 +244,31 @@ export class SealCore {
   #plainOf({ job, head, headBegin, offsets, lengths }: SealRequest, index: number): Uint8Array {
     const begin = offsets[index] as number
     const end = begin + (lengths[index] as number)
-    if (job === this.#windowJob && begin >= this.#windowBegin && end <= this.#windowEnd) {
-      return this.#window.subarray(begin - this.#windowBegin, end - this.#windowBegin)
-    }
+    const at = job === this.#windowJob ? this.#placeInWindow(begin, end) : -1
+    if (at >= 0) return this.#window.subarray(at, at + end - begin)
     const plain = this.#chunk.subarray(0, end - begin)
-    let at = begin
-    if (head !== undefined && at >= headBegin && at < headBegin + head.length) {
-      const part = head.subarray(at - headBegin, Math.min(end - headBegin, head.length))
+    let done = 0
+    if (head !== undefined && begin >= headBegin && begin < headBegin + head.length) {
+      const part = head.subarray(begin - headBegin, Math.min(end - headBegin, head.length))
       plain.set(part)
-      at += part.length
+      done = part.length
     }
-    if (at < end) this.#options.readFrozen(job, at, plain.subarray(at - begin))
+    if (begin + done < end) this.#options.readFrozen(job, begin + done, plain.subarray(done))
     return plain
+  }
+
+  /** -1 = the window does not have it. */
+  #placeInWindow(begin: number, end: number): number {
+    const ranges = this.#windowRanges
+    let low = 0 // of the last range that begins at or before it
+    for (let high = ranges.length / 2; high - low > 1;) {
+      const middle = (low + high) >>> 1
+      if ((ranges[middle * 2] as number) <= begin) low = middle
+      else high = middle
+    }
+    const from = ranges[low * 2]
+    if (from === undefined || begin < from || end > (ranges[low * 2 + 1] as number)) return -1
+    return (this.#windowPlaces[low] as number) + begin - from
   }
 
   async #addChunk(

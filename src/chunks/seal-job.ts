@@ -30,11 +30,13 @@ import {
   MAGIC_BYTES,
   apply,
   endOf,
+  groupOf,
   headEnd,
   headFrom,
   isLastData,
   isRandomAccess,
   placedChunks,
+  rangesOf,
   runsOf,
   tailOf,
 } from './seal-runs.ts'
@@ -57,6 +59,9 @@ export type SealerOptions = {
   extentsOf: (working: Working, from: number, to: number) => Promise<Placed[]>
   readBack: (placed: readonly Placed[]) => Promise<Uint8Array>
 }
+
+/** What the windows of one job have in common. */
+type Stream = { job: number; chunker: ChunkerId; spliced: Placed[]; waits: Set<Promise<void>> }
 
 type How = { random: boolean; urgent: boolean; lane: number | undefined }
 
@@ -247,32 +252,19 @@ export class Sealer {
     carries: boolean,
     spliced: Placed[],
   ): Promise<number> {
-    const waits = new Set<Promise<void>>()
+    const stream = { job: job.job, chunker, spliced, waits: new Set<Promise<void>>() }
+    const { waits } = stream
+    const carried = carries ? runs[runs.length - 1] : undefined
     let sealedEnd = Infinity
     try {
-      for (const [index, run] of runs.entries()) {
-        const carriesTail = carries && index === runs.length - 1
-        const random = chunker === CHUNKER_FIXED_16K
-        let begin = run.begin
-        while (begin < run.end) {
-          const end = Math.min(run.end, Math.max(begin, headEnd(run)) + CUT_WINDOW_BYTES)
-          const isLast = end === run.end
-          const head = headFrom(run, begin)
-          const cut = { job: job.job, begin, end, head, chunker, final: isLast && !carriesTail }
-          let result = await this.#options.backend.cut(cut)
-          if (isLast && result.lengths.length === 0 && spliced.length === 0) {
-            // A job that is one short tail must make progress: memory may wait for it.
-            result = await this.#options.backend.cut({ ...cut, final: true })
-          }
-          const placed = placedChunks(begin, result.lengths, result.ids)
-          for (const one of placed) spliced.push(one)
-          const how = { random, urgent: urgent && isLast, lane: result.lane }
-          this.#startSealing(job.job, run, placed, how, waits)
-          for (const { extent } of placed) begin += extent.length
-          if (isLast) break
-          while (waits.size >= WINDOWS_MAX) await Promise.race(waits)
-        }
-        if (begin < run.end) sealedEnd = begin
+      for (let next = 0; next < runs.length;) {
+        const run = runs[next] as Run
+        const group = groupOf(runs, next, carried)
+        next += Math.max(1, group.length)
+        const isUrgent = urgent && next === runs.length
+        if (group.length > 1) await this.#sealGroup(stream, group, isUrgent)
+        else sealedEnd = await this.#sealRun(stream, run, run === carried, isUrgent)
+        while (waits.size >= WINDOWS_MAX) await Promise.race(waits)
       }
       if (urgent) await this.#options.backend.flush()
       await Promise.all(waits)
@@ -281,6 +273,50 @@ export class Sealer {
       throw error
     }
     return sealedEnd
+  }
+
+  /** Short runs, each whole, in one window. */
+  async #sealGroup(stream: Stream, runs: Run[], urgent: boolean): Promise<void> {
+    const { job, chunker } = stream
+    const ranges = rangesOf(runs)
+    const cut = { job, ranges, head: undefined, chunker, final: true }
+    const { lengths, ids, lane } = await this.#options.backend.cut(cut)
+    const placed = placedChunks(ranges, lengths, ids)
+    for (const one of placed) stream.spliced.push(one)
+    const random = chunker === CHUNKER_FIXED_16K
+    this.#startSealing(job, runs[0] as Run, placed, { random, urgent, lane }, stream.waits)
+  }
+
+  /** Window by window. Returns as #sealRuns. */
+  async #sealRun(
+    stream: Stream,
+    run: Run,
+    carriesTail: boolean,
+    urgent: boolean,
+  ): Promise<number> {
+    const { job, chunker, spliced, waits } = stream
+    const random = chunker === CHUNKER_FIXED_16K
+    let begin = run.begin
+    while (begin < run.end) {
+      const end = Math.min(run.end, Math.max(begin, headEnd(run)) + CUT_WINDOW_BYTES)
+      const isLast = end === run.end
+      const ranges = Float64Array.of(begin, end)
+      const head = headFrom(run, begin)
+      const cut = { job, ranges, head, chunker, final: isLast && !carriesTail }
+      let result = await this.#options.backend.cut(cut)
+      if (isLast && result.lengths.length === 0 && spliced.length === 0) {
+        // A job that is one short tail must make progress: memory may wait for it.
+        result = await this.#options.backend.cut({ ...cut, final: true })
+      }
+      const placed = placedChunks(ranges, result.lengths, result.ids)
+      for (const one of placed) spliced.push(one)
+      const how = { random, urgent: urgent && isLast, lane: result.lane }
+      this.#startSealing(job, run, placed, how, waits)
+      for (const { extent } of placed) begin += extent.length
+      if (isLast) break
+      while (waits.size >= WINDOWS_MAX) await Promise.race(waits)
+    }
+    return begin < run.end ? begin : Infinity
   }
 
   /** Seals those of the chunks that are new; `waits` holds what must end well. */

@@ -56,7 +56,11 @@ export class SealPool implements SealBackend {
   }
 
   async cut(request: CutRequest): Promise<CutResult> {
-    const bytes = request.end - request.begin
+    const { ranges } = request
+    let bytes = 0
+    for (let i = 0; i < ranges.length; i += 2) {
+      bytes += (ranges[i + 1] as number) - (ranges[i] as number)
+    }
     const lane = this.#leastBusy()
     const result = (await lane.ask({ kind: 'cut', request }, bytes)) as CutResult
     result.lane = this.#lanes.indexOf(lane)

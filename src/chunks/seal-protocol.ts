@@ -5,16 +5,22 @@
 import type { ChunkerId } from './chunker.ts'
 
 /**
- * Bytes [begin, end) of a stream: those of `head` first, standing at `begin`; the rest are frozen
- * bytes of the job, at the same offsets.
+ * Ranges of a file that are cut each by itself, ascending: at most CUT_WINDOW_BYTES beyond the
+ * head. Random writes leave thousands of short ones, which must not cost a message each.
  */
-export type PlainRange = { job: number; begin: number; end: number; head: Uint8Array | undefined }
+export type CutRequest = {
+  job: number
+  /** Begin, end, begin, end … Frozen bytes of the job, at the same offsets. */
+  ranges: Float64Array
+  /** Stands at the first range's begin, instead of frozen bytes. */
+  head: Uint8Array | undefined
+  chunker: ChunkerId
+  /** Whether the last range is cut up to its end; all others are. */
+  final: boolean
+}
 
-/** At most CUT_WINDOW_BYTES beyond the head. Offsets are the file's. */
-export type CutRequest = PlainRange & { chunker: ChunkerId; final: boolean }
-
-/** Lengths of the chunks at the start of the range, and their ids, 32 bytes each. An id of zeros
- *  stands for a chunk of zeros: it is to be a hole. */
+/** Lengths of the chunks, range by range, and their ids, 32 bytes each. An id of zeros stands for a
+ *  chunk of zeros: it is to be a hole. */
 export type CutResult = {
   lengths: Uint32Array
   ids: Uint8Array

@@ -7,6 +7,7 @@ import { FASTCDC_SIZES } from './chunker.ts'
 import type { FrozenJob } from './content-store-ports.ts'
 import { holeOf, wholeChunk } from './manifest.ts'
 import type { Extent, Placed } from './manifest.ts'
+import { CUT_WINDOW_BYTES } from './seal-protocol.ts'
 import type { Working } from './working-content.ts'
 
 /** A stretch of the job that is cut as one stream: head bytes, then frozen bytes up to `end`. */
@@ -45,13 +46,48 @@ export function headFrom(run: Run, offset: number): Uint8Array | undefined {
   return offset < headEnd(run) ? run.head?.subarray(offset - run.begin) : undefined
 }
 
-export function placedChunks(begin: number, lengths: Uint32Array, ids: Uint8Array): Placed[] {
+/** Longer runs have a window of their own. */
+const GROUPED_MAX_BYTES = 64 * 1024
+const GROUP_RUNS_MAX = 1024
+
+/** As many runs from `first` on as are short and fit into one window; none is `carried`. */
+export function groupOf(runs: readonly Run[], first: number, carried: Run | undefined): Run[] {
+  const group: Run[] = []
+  let bytes = 0
+  for (let i = first; i < runs.length && group.length < GROUP_RUNS_MAX; i++) {
+    const run = runs[i] as Run
+    const length = run.end - run.begin
+    if (run === carried || run.head !== undefined || length > GROUPED_MAX_BYTES) break
+    bytes += length
+    if (bytes > CUT_WINDOW_BYTES) break
+    group.push(run)
+  }
+  return group
+}
+
+export function rangesOf(runs: readonly Run[]): Float64Array {
+  const ranges = new Float64Array(runs.length * 2)
+  runs.forEach(({ begin, end }, i) => {
+    ranges[i * 2] = begin
+    ranges[i * 2 + 1] = end
+  })
+  return ranges
+}
+
+/** The chunks that were cut of these ranges, at their places. */
+export function placedChunks(
+  ranges: Float64Array,
+  lengths: Uint32Array,
+  ids: Uint8Array,
+): Placed[] {
   const placed: Placed[] = []
-  let offset = begin
+  let range = 0
+  let offset = ranges[0] as number
   lengths.forEach((length, index) => {
     const id = readChunkId(ids, index * CHUNK_ID_BYTES)
     placed.push({ offset, extent: id === HOLE_ID ? holeOf(length) : wholeChunk(id, length) })
     offset += length
+    if (offset === ranges[range * 2 + 1]) offset = ranges[++range * 2] ?? offset
   })
   return placed
 }

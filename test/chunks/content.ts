@@ -7,6 +7,7 @@ import {
   Frozen, bundleKey, bytesOf, openStore, randomOf, readAll, tempDirectory, writeWhole,
 } from './content.helper.ts'
 import type { Bench } from './content.helper.ts'
+import { InlineSealer } from '../../src/chunks/seal-inline.ts'
 import { executePieces } from '../../src/chunks/read-plan.ts'
 import { isLatticeError } from '../../src/util/errors.ts'
 import { testSeed } from '../support/seed.ts'
@@ -217,6 +218,50 @@ t.test('small contents', async (t) => {
   t.equal(await store.seek(sparse, 6_000, 'data'), 100e9)
   t.equal((await store.describe(sparse)).kind, 'refs')
   await store.close()
+})
+
+t.test('short runs far apart are cut as each alone would be, and asked for together', async (t) => {
+  const random = randomOf(seed + 7)
+  const cut: InlineSealer['cut'] = Reflect.get(InlineSealer.prototype, 'cut')
+  t.teardown(() => {
+    InlineSealer.prototype.cut = cut
+  })
+  let asked = 0
+  InlineSealer.prototype.cut = function counted(request) {
+    asked++
+    return cut.call(this, request)
+  }
+  for (const start of ['', 'SQLite format 3\0']) {
+    const frozen = new Frozen(64 * 1024 * 1024)
+    const benches = [false, true].map(() => {
+      return openStore({ directory: tempDirectory(t), workers: false, frozen })
+    })
+    const together = await benches[0]!
+    const alone = await benches[1]!
+    const model = bytesOf(random, 4_000_000)
+    model.set(Buffer.from(start))
+    const contents = await Promise.all([writeWhole(together, model), writeWhole(alone, model)])
+    const [one, other] = [together, alone].map(({ store }, i) => {
+      return store.open(contents[i], model.length)
+    })
+    const dirty: { offset: number; length: number }[] = []
+    for (let at = random(9_000); at < model.length - 200_000; at += 1 + random(9_000)) {
+      const length = random(40) === 0 ? 1 + random(150_000) : 1 + random(9_000)
+      model.set(bytesOf(random, length, false), at)
+      dirty.push({ offset: at, length })
+      at += length
+    }
+    asked = 0
+    await together.store.seal(one!, frozen.job(model, dirty), { final: true, urgent: true })
+    t.ok(asked < dirty.length / 8, `${dirty.length} runs, ${asked} requests`)
+    t.ok(equal(await readAll(together.store, one!), model))
+    for (const range of dirty) {
+      const job = frozen.job(model, [range])
+      await alone.store.seal(other!, job, { final: true, urgent: true })
+    }
+    t.same(await together.store.describe(one!), await alone.store.describe(other!))
+    await Promise.all([together.store.close(), alone.store.close()])
+  }
 })
 
 t.test('databases are cut in fixed pieces for good', async (t) => {

@@ -21,7 +21,8 @@ async function sealed(directory: string, syncLast: (writer: number) => Promise<v
   })
   const bytes = new Uint8Array(SIZE_BYTES).map((_, i) => (i * 7919) >> 5)
   const { job } = frozen.job(bytes, [{ offset: 0, length: SIZE_BYTES }])
-  const cut = { job, begin: 0, end: SIZE_BYTES, head: undefined, chunker: 1 as const, final: true }
+  const ranges = Float64Array.of(0, SIZE_BYTES)
+  const cut = { job, ranges, head: undefined, chunker: 1 as const, final: true }
   const { lengths, ids } = await pool.cut(cut)
   let at = 0
   const offsets = Float64Array.from(lengths, (length) => (at += length) - length)
