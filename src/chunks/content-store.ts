@@ -281,8 +281,10 @@ export class SealedContentStore implements ContentStore {
       const placed: Placed[] = []
       const needs = working.extents(at, Math.min(at + LOOKUP_BYTES, sizeBytes), placed)
       const isWhole = runNow(this.#done(needs), (wanted) => {
-        see(wanted.ref.chunk as ChunkId)
-        return this.#getWaiting(wanted)
+        const id = wanted.ref.chunk as ChunkId
+        see(id)
+        const cached = this.#nodes.get(id)
+        return cached === undefined ? this.#getWaiting(wanted) : checkNode(cached, wanted)
       })
       holding.isWhole = isWhole === true
       for (const { extent } of placed) if (extent.chunk !== '') see(extent.chunk)

@@ -9,7 +9,7 @@
 import { setImmediate as pause } from 'node:timers/promises'
 import { keyOf } from '../chunks/bundle-use.ts'
 import type { BundlePlace } from '../chunks/chunk-index-port.ts'
-import { isLatticeError } from '../util/errors.ts'
+import { LatticeError, isLatticeError } from '../util/errors.ts'
 import type { Ino } from '../vault/buffers.ts'
 import type { Engine } from './engine.ts'
 import { bundlesOf } from './eviction.ts'
@@ -111,6 +111,7 @@ export class CacheKeeper {
   async #noteBelow(top: Ino, needed: Set<number>): Promise<void> {
     const { engine } = this.#options
     for await (const node of filesBelow(engine.tree, top)) {
+      this.#checkOpen()
       for (const { file, bundleOffset } of bundlesOf(engine, node)) {
         needed.add(keyOf(file, bundleOffset))
       }
@@ -121,6 +122,7 @@ export class CacheKeeper {
     const { engine: { packs } } = this.#options
     const found: { place: BundlePlace; lastUse: number }[] = []
     for (const file of packs.files()) {
+      this.#checkOpen()
       for (const place of packs.bundles(file)) {
         if (needed.has(keyOf(file, place.bundleOffset))) continue
         found.push({ place, lastUse: packs.use.lastOf(place) })
@@ -128,5 +130,9 @@ export class CacheKeeper {
       await pause()
     }
     return found.toSorted((a, b) => a.lastUse - b.lastUse).map(({ place }) => place)
+  }
+
+  #checkOpen(): void {
+    if (this.#isClosed) throw new LatticeError('closed', 'the vault is being closed')
   }
 }

@@ -38,13 +38,16 @@ export interface EvictionParts {
 export class Eviction {
   readonly #parts: EvictionParts
   readonly #top: Ino
+  readonly #signal: AbortSignal
   readonly #given: GivenUp = noneGivenUp()
   readonly #kept = new Map<EvictionStays, number>()
   #files = 0
 
-  constructor(parts: EvictionParts, top: Ino) {
+  /** `signal`: aborted when the vault closes. */
+  constructor(parts: EvictionParts, top: Ino, signal: AbortSignal) {
     this.#parts = parts
     this.#top = top
+    this.#signal = signal
   }
 
   get state(): EvictionState {
@@ -53,7 +56,7 @@ export class Eviction {
     return { files: this.#files, bundles, freedBytes: bytes, stays: all }
   }
 
-  /** Rejects as Evictor.giveUp() does. */
+  /** Rejects with the signal's reason, and as Evictor.giveUp() does. */
   async run(copies: number): Promise<void> {
     const { engine } = this.#parts
     await engine.sync()
@@ -61,6 +64,7 @@ export class Eviction {
     const wanted = new Map<number, BundlePlace>()
     const needed = new Map<number, { why: EvictionStays; bytes: number }>()
     for await (const node of filesBelow(engine.tree, this.#top)) {
+      this.#signal.throwIfAborted()
       this.#files++
       const why = this.#whyKept(node)
       for (const place of bundlesOf(engine, node)) {
@@ -71,6 +75,7 @@ export class Eviction {
     }
     const { tree } = engine
     for await (const node of filesBelow(tree, tree.root, (directory) => directory !== this.#top)) {
+      this.#signal.throwIfAborted()
       if (node.ino === this.#top) continue
       for (const { file, bundleOffset, bundleBytes } of bundlesOf(engine, node)) {
         const key = keyOf(file, bundleOffset)

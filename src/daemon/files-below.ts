@@ -9,7 +9,7 @@ import type { NodeInfo } from '../vault/tree.ts'
 const PAGE = 256
 
 /** Those with content, `start` itself if it is one; what changes on the way may be missed. Not what
- *  lies below a directory that `enters` refuses. */
+ *  lies below a directory that `enters` refuses. Who closes the tree has to stop whoever walks. */
 export async function* filesBelow(
   tree: LiveTree, start: Ino, enters: (directory: Ino) => boolean = () => true,
 ): AsyncGenerator<NodeInfo> {

@@ -103,7 +103,7 @@ export class PinKeeper {
 
   /** Whether a pin covers the inode. */
   covers(ino: Ino): boolean {
-    return this.#pinOver(ino) !== undefined
+    return this.#options.list.all().length > 0 && this.#pinOver(ino) !== undefined
   }
 
   /** What is pinned, where it is now. */

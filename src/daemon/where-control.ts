@@ -7,15 +7,13 @@ import { toHex } from '../util/bytes.ts'
 import { LatticeError } from '../util/errors.ts'
 import { VaultMembers } from '../vault/members-view.ts'
 import { Copies } from './copies.ts'
-import type { Ino } from '../vault/buffers.ts'
 import type { OpenVault } from './open-vault.ts'
 import type { Engine } from './engine.ts'
 import type { EvictionState } from './eviction.ts'
-import type { PinKeeper, PinState } from './pin-keeper.ts'
+import type { PinState } from './pin-keeper.ts'
 import type { Placing } from './placing.ts'
 import { Steps } from './steps.ts'
 import { joined, nodeAt, textFor } from './vault-queries.ts'
-import { Whereabouts } from './whereabouts.ts'
 import type { WhereaboutsState } from './whereabouts.ts'
 
 /** An answer comes by then. */
@@ -73,12 +71,7 @@ export class DaemonWhere implements WhereControl {
       const placing = writable(vault)
       const { state, isDone } = await stepsOf(this.#evictions, vault).step(
         `${copies} ${path}`,
-        () => {
-          const { ino } = nodeAt(vault.engine.tree, path)
-          refusePinned(placing.pins, path, ino)
-          const eviction = placing.eviction(ino)
-          return { state: () => eviction.state, ended: eviction.run(copies) }
-        },
+        () => placing.evict(nodeAt(vault.engine.tree, path).ino, copies),
       )
       return evictionOf(state, isDone)
     })
@@ -87,13 +80,11 @@ export class DaemonWhere implements WhereControl {
   /** As evict(). */
   where(vaultId: string, { path }: Api.PathRequest): Promise<Api.WhereResult> {
     return this.#ask(vaultId, async (vault) => {
-      const { engine, peers } = vault
-      if (peers === undefined) throw new LatticeError('denied', 'the vault is read-only')
-      const { state, isDone } = await stepsOf(this.#whereabouts, vault).step(path, () => {
-        const { ino } = nodeAt(engine.tree, path)
-        const whereabouts = new Whereabouts(engine, peers, ino)
-        return { state: () => whereabouts.state, ended: whereabouts.run() }
-      })
+      const placing = writable(vault)
+      const { engine } = vault
+      const { state, isDone } = await stepsOf(this.#whereabouts, vault).step(path, () => (
+        placing.where(nodeAt(engine.tree, path).ino)
+      ))
       return whereOf(engine, state, isDone)
     })
   }
@@ -154,14 +145,6 @@ function whereOf(engine: Engine, state: WhereaboutsState, isDone: boolean): Api.
 function evictionOf(state: EvictionState, isDone: boolean): Api.EvictResult {
   const { files, bundles, freedBytes, stays } = state
   return { done: isDone, files, bundles, freedBytes, stays: Object.fromEntries(stays) }
-}
-
-/** Throws 'denied'. */
-function refusePinned(pins: PinKeeper, path: string, ino: Ino): void {
-  if (!pins.covers(ino)) return
-  throw new LatticeError('denied', `${path === '' ? 'the vault' : path} is pinned: it stays here`, {
-    hint: 'lattice unpin first; lattice pins lists what is pinned',
-  })
 }
 
 function writable(vault: OpenVault): Placing {

@@ -43,23 +43,29 @@ export class Whereabouts {
   readonly #engine: Engine
   readonly #peers: Pick<VaultSync, 'status' | 'prove'>
   readonly #top: Ino
+  readonly #signal: AbortSignal
   readonly state: WhereaboutsState = {
     files: 0, contentBytes: 0, bundles: 0, here: 0, loose: 0, unknown: 0, asked: 0,
     devices: new Map(), copies: [],
   }
 
-  constructor(engine: Engine, peers: Pick<VaultSync, 'status' | 'prove'>, top: Ino) {
+  /** `signal`: aborted when the vault closes. */
+  constructor(
+    engine: Engine, peers: Pick<VaultSync, 'status' | 'prove'>, top: Ino, signal: AbortSignal,
+  ) {
     this.#engine = engine
     this.#peers = peers
     this.#top = top
+    this.#signal = signal
   }
 
-  /** Rejects 'closed', 'io'. */
+  /** Rejects with the signal's reason, 'closed', 'io'. */
   async run(): Promise<void> {
     const { state } = this
     const here = new Map<number, BundlePlace>()
     const away = new Set<BundleId>()
     for await (const node of filesBelow(this.#engine.tree, this.#top)) {
+      this.#signal.throwIfAborted()
       state.files++
       state.contentBytes += node.attr.sizeBytes
       this.#see(node, here, away)
@@ -104,6 +110,7 @@ export class Whereabouts {
   }
 
   async #idOf(place: BundlePlace): Promise<BundleId | undefined> {
+    this.#signal.throwIfAborted()
     try {
       return (await this.#engine.content.bundles.inspect(place)).id
     } catch (error) {

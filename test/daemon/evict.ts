@@ -13,7 +13,6 @@ import { openLog } from '../../src/daemon/log.ts'
 import { PinList } from '../../src/daemon/pin-list.ts'
 import { Placing } from '../../src/daemon/placing.ts'
 import type { EvictionState } from '../../src/daemon/eviction.ts'
-import { Whereabouts } from '../../src/daemon/whereabouts.ts'
 import type { Name } from '../../src/ops/types.ts'
 import { must } from '../../src/util/assert.ts'
 import { firstDevice, pathIn, until } from './sync-devices.helper.ts'
@@ -37,9 +36,9 @@ async function evict(
 ): Promise<EvictionState> {
   const { tree } = device.engine
   const top = name === undefined ? tree.root : must(tree.lookup(tree.root, name as Name), name).ino
-  const eviction = placing.eviction(top)
-  await eviction.run(copies)
-  return eviction.state
+  const { state, ended } = placing.evict(top, copies)
+  await ended
+  return state()
 }
 
 function stateOf({ engine: { tree, content } }: Device, name: string): string {
@@ -80,9 +79,9 @@ t.test('only what others prove to hold goes, and comes again', { timeout: 170_00
   t.notOk(one.engine.packs.hasUnsettled)
   t.not(stateOf(one, 'film'), 'local')
   t.equal(stateOf(one, 'photo'), 'local', 'what is not below it stays')
-  const whereabouts = new Whereabouts(one.engine, one.sync, one.engine.tree.root)
-  await whereabouts.run()
-  const { state } = whereabouts
+  const whereabouts = onePlacing.where(one.engine.tree.root)
+  await whereabouts.ended
+  const state = whereabouts.state()
   t.match(state, { files: 2, contentBytes: 9_000_000, unknown: 0, loose: 0, asked: state.bundles })
   t.equal(state.here, state.bundles - gone.bundles)
   t.same([...state.devices], [[two.author, state.bundles]])
@@ -92,8 +91,7 @@ t.test('only what others prove to hold goes, and comes again', { timeout: 170_00
   const copies = new Copies(one.engine, one.sync, 1)
   await until('it counts as held', async () => copies.isDone(await copies.look()))
 
-  t.match(await evict(two, twoPlacing), { bundles: 0 }, 'what is pinned stays')
-  t.same([...(await evict(two, twoPlacing)).stays.keys()], ['pinned'])
+  await t.rejects(evict(two, twoPlacing), { code: 'denied' }, 'what is pinned stays')
   await twoPlacing.pins.unpin(twoPlacing.pins.states()[0]!.node)
   const theirs = await evict(two, twoPlacing, 'film')
   t.equal(theirs.bundles, 0, 'the last copy is kept')
