@@ -66,6 +66,7 @@ export interface ContentResult {
   /** Counted all; else as far as it has come. */
   isWhole: boolean
   files: number
+  /** Whole, in part, not at all on this device. */
   here: number
   partial: number
   elsewhere: number

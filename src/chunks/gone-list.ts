@@ -37,6 +37,8 @@ export class GoneList {
   readonly #header: Uint8Array
   readonly #bytes = new Map<number, number>()
   #unsettled: Stretch[] = []
+  /** In the file, but not given up: something failed in between. */
+  readonly #notedOnly = new Map<number, Stretch>()
   /** Of the file, 0 = there is none. */
   #sizeBytes = 0
   #sumBytes = 0
@@ -94,10 +96,12 @@ export class GoneList {
   /** Durable when it resolves; counts only once add() was called. */
   async note(stretches: readonly Stretch[]): Promise<void> {
     await this.#append(stretches)
+    for (const one of stretches) this.#notedOnly.set(one.bundleOffset, one)
   }
 
   add(stretches: readonly Stretch[]): void {
     for (const { bundleOffset, bundleBytes } of stretches) {
+      this.#notedOnly.delete(bundleOffset)
       if (this.#bytes.has(bundleOffset)) continue
       this.#bytes.set(bundleOffset, bundleBytes)
       this.#sumBytes += bundleBytes
@@ -105,10 +109,14 @@ export class GoneList {
     }
   }
 
-  /** All that was added is given back. */
+  /** All that was added is given back; what was noted only is kept. */
   async settle(): Promise<void> {
     if (this.#unsettled.length === 0) return
-    await this.#append([{ bundleOffset: 0, bundleBytes: 0 }])
+    const kept = [...this.#notedOnly.values()].map(({ bundleOffset }) => (
+      { bundleOffset, bundleBytes: 0 }
+    ))
+    await this.#append([...kept, { bundleOffset: 0, bundleBytes: 0 }])
+    this.#notedOnly.clear()
     this.#unsettled = []
   }
 

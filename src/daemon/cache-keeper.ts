@@ -1,7 +1,7 @@
 // Keeps what a vault stores of content on this device below a limit: what was used least recently
 // is given up, against proofs that others hold it (evictor.ts). What is pinned, open or only here
-// stays, so that the limit may be exceeded: then it is tried again when something came, and every
-// now and then.
+// stays, so that the limit may be exceeded: then it is tried again less and less often. What comes
+// faster than it is looked exceeds it for that long.
 //
 // Recency is that of bundles since the daemon started; those not used since go first, the oldest
 // packs before the others.
@@ -23,7 +23,7 @@ import type { VaultSync } from './sync.ts'
 
 /** So far below the limit, that it is not reached again at once. */
 const GOAL_SHARE = 0.95
-const LOOK_EVERY_MS = 30_000
+const LOOK_EVERY_MS = 5000
 /** After a round that could not free enough, and after the next ones; each reads all that it tries
  *  to give up. */
 const TRY_AGAIN_MS = 10 * 60_000
@@ -55,7 +55,7 @@ export class CacheKeeper {
     this.look()
   }
 
-  /** Content came, or devices: at most one round runs at a time. */
+  /** At most one round runs at a time. */
   look(): void {
     const { engine: { packs }, limitBytes, log } = this.#options
     if (this.#isClosed || this.#running !== undefined || packs.storedBytes() <= limitBytes) return

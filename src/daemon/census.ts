@@ -1,19 +1,15 @@
 // How much of a vault's content is on this device: counts over all files, looked up in pages
 // between other work. Kept until something was changed, came, or was given up.
 
+import type { ContentResult } from '../api/client-where-types.ts'
+import { isLatticeError } from '../util/errors.ts'
+import type { Presence } from '../vault/content.ts'
+import type { NodeInfo } from '../vault/tree.ts'
 import type { Engine } from './engine.ts'
 import { filesBelow } from './files-below.ts'
 
-export interface CensusCounts {
-  /** Files with content; of them those that are here whole, in part, not at all. */
-  files: number
-  here: number
-  partial: number
-  elsewhere: number
-  /** Of the content, and of it what is here. A part that is not known counts as not here. */
-  bytes: number
-  bytesHere: number
-}
+/** A part that is not known counts as not here. */
+export type CensusCounts = Omit<ContentResult, 'isWhole' | 'storedBytes' | 'limitBytes'>
 
 export class Census {
   readonly #engine: Engine
@@ -32,7 +28,10 @@ export class Census {
     const mark = this.#markNow()
     if (this.#running === undefined && this.#mark !== mark) {
       this.#mark = mark
-      this.#running = this.#count().finally(() => {
+      this.#running = this.#count().catch((error: unknown) => {
+        this.#mark = '' // what was counted is not all
+        throw error
+      }).finally(() => {
         this.#running = undefined
       })
     }
@@ -56,13 +55,23 @@ export class Census {
     return `${journal.end.sequence} ${packs.storedBytes()}`
   }
 
+  /** One that is damaged is here in part. */
+  #presence(content: NodeInfo['content'], sizeBytes: number): Presence {
+    try {
+      return this.#engine.content.presence(content, sizeBytes)
+    } catch (error) {
+      if (!isLatticeError(error)) throw error
+      return { state: 'partial' }
+    }
+  }
+
   async #count(): Promise<void> {
-    const { tree, content } = this.#engine
+    const { tree } = this.#engine
     const counts = noCounts()
     this.#counts = counts
     for await (const { content: one, attr: { sizeBytes } } of filesBelow(tree, tree.root)) {
       if (this.#isClosed) return
-      const { state, bytes } = content.presence(one, sizeBytes)
+      const { state, bytes } = this.#presence(one, sizeBytes)
       counts.files++
       counts.bytes += sizeBytes
       if (state === 'local') {

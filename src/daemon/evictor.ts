@@ -102,7 +102,7 @@ export class Evictor {
   }
 
   async #round(bundles: readonly LocalBundle[], copies: number, so: GivenUp): Promise<void> {
-    const { engine: { packs, content, index, checkpointer }, peers } = this.#options
+    const { engine: { packs, content, index }, peers } = this.#options
     try {
       await peers.givingUp(bundles.map(({ id }) => id))
       const isProven = await this.#proven(bundles, copies)
@@ -110,7 +110,10 @@ export class Evictor {
       for (const [i, { place }] of bundles.entries()) {
         if (isProven[i] !== true) count(so, 'not-proven', place)
       }
-      if (gone.length === 0 || this.#isClosed) return
+      if (gone.length === 0 || this.#isClosed) {
+        await peers.givingUp([])
+        return
+      }
       const places = gone.map(({ place }) => place)
       await packs.noteGone(places)
       packs.setGone(places)
@@ -121,11 +124,14 @@ export class Evictor {
         so.bytes += bundle.place.bundleBytes
       }
       await peers.forget(gone.map(({ id }) => id))
-    } finally {
       await peers.givingUp([])
+      await this.#giveBack()
+    } catch (error) {
+      // nobody may be there to be told: whoever starts anew is
+      await peers.givingUp([]).catch(() => undefined)
+      if (packs.hasUnsettled) this.#giveBackLater()
+      throw error
     }
-    checkpointer.touch()
-    await this.#giveBack()
   }
 
   /** Of each whether enough devices prove to hold it now. */

@@ -370,6 +370,7 @@ export class VaultSync implements Peers {
       onFork: () => log.warn('the own content log is another one: it is published no more'),
     })
     this.#calls = calls
+    calls.tell('givingUp', this.#givingUp) // it may have changed while the worker started
     this.#applied.clear()
     this.#tellAppliedSoon(engine)
     this.#update() // what became known while it started

@@ -20,10 +20,25 @@ import type { Device } from './sync-devices.helper.ts'
 
 const log = openLog('error')
 
-function homeOf(t: { teardown(task: () => void): void }): string {
+function homeOf(t: Teardown): string {
   const home = mkdtempSync(join(tmpdir(), 'evict-'))
   t.teardown(() => rmSync(home, { recursive: true, force: true }))
   return home
+}
+
+type Teardown = { teardown(task: () => unknown): void }
+
+/** Two devices of a vault, connected. */
+async function pairOf(t: Teardown): Promise<{ one: Device; two: Device }> {
+  const home = homeOf(t)
+  const one = await firstDevice(pathIn(home, 'one'))
+  const two = await one.admit('second', pathIn(home, 'two'))
+  await two.open()
+  t.teardown(async () => {
+    await two.close()
+    await one.close()
+  })
+  return { one, two }
 }
 
 async function placingOf(device: Device, limitBytes?: number): Promise<Placing> {
@@ -125,14 +140,7 @@ t.test('only what others prove to hold goes, and comes again', { timeout: 170_00
 })
 
 t.test('of two that give the same up at once, one keeps it', { timeout: 120_000 }, async (t) => {
-  const home = homeOf(t)
-  const one = await firstDevice(pathIn(home, 'one'))
-  const two = await one.admit('second', pathIn(home, 'two'))
-  await two.open()
-  t.teardown(async () => {
-    await two.close()
-    await one.close()
-  })
+  const { one, two } = await pairOf(t)
   const onePlacing = await placingOf(one)
   const twoPlacing = await placingOf(two)
   for (let round = 0; round < 6; round++) {
@@ -154,14 +162,7 @@ t.test('of two that give the same up at once, one keeps it', { timeout: 120_000 
 })
 
 t.test('what is used elsewhere stays', { timeout: 120_000 }, async (t) => {
-  const home = homeOf(t)
-  const one = await firstDevice(pathIn(home, 'one'))
-  const two = await one.admit('second', pathIn(home, 'two'))
-  await two.open()
-  t.teardown(async () => {
-    await two.close()
-    await one.close()
-  })
+  const { one, two } = await pairOf(t)
   const bytes = randomBytes(3_000_000)
   await one.save('first', bytes)
   await one.save('copy', bytes)
@@ -190,14 +191,7 @@ t.test('what is used elsewhere stays', { timeout: 120_000 }, async (t) => {
 })
 
 t.test('a limit is kept, least recently used first', { timeout: 120_000 }, async (t) => {
-  const home = homeOf(t)
-  const one = await firstDevice(pathIn(home, 'one'))
-  const two = await one.admit('second', pathIn(home, 'two'))
-  await two.open()
-  t.teardown(async () => {
-    await two.close()
-    await one.close()
-  })
+  const { one, two } = await pairOf(t)
   const names = ['a', 'b', 'c', 'd', 'e', 'f']
   for (const name of names) await one.save(name, randomBytes(4_000_000))
   await until('names are there', () => two.names().length === names.length)
